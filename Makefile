@@ -1,0 +1,78 @@
+# Tributary: one Makefile, out of tree in build/. `make help` lists what there is.
+#   CC=gcc|clang   SAN=address,undefined|thread   V=1 shows the commands
+
+SHELL   := /bin/bash
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+SAN     ?=
+comma   := ,
+CONFIG  := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+B       := build/$(CONFIG)
+Q       := $(if $(V),,@)
+VERSION := $(shell cat VERSION)
+
+PKGS     := libzmq msgpack sqlite3 libsodium yaml-0.1 zlib
+CFLAGS   ?= -O2 -g
+WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Werror
+CPPFLAGS += -I. -D_GNU_SOURCE -DTRIB_VERSION='"$(VERSION)"' -D_FILE_OFFSET_BITS=64
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) -ffp-contract=off -fno-math-errno -fstack-protector-strong \
+             -ffunction-sections -fdata-sections $(shell pkg-config --cflags $(PKGS)) $(SANFLAGS)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+LDFLAGS  += -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS)
+LIBS     := $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+BLAS     := $(shell pkg-config --libs openblas)
+
+LIB_SRC  := $(wildcard shared/*/*.c)
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
+LIB      := $(B)/libtributary.a
+SUP_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+PROGRAMS := tributary-device tributary-edge tributary-cloud tributary
+DIR_tributary-device := device
+DIR_tributary-edge   := edge
+DIR_tributary-cloud  := cloud
+DIR_tributary        := cli
+# The edge links no BLAS: it never trains.
+LIBS_tributary-device := $(BLAS)
+LIBS_tributary-cloud  := $(BLAS)
+LIBS_tributary        := $(BLAS)
+TEST_SRC := $(wildcard tests/unit/*.c tests/conformance/*.c tests/vectors/*.c tests/fault/*.c)
+TESTS    := $(TEST_SRC:%.c=$(B)/%)
+
+.DEFAULT_GOAL := all
+.PHONY: all help clean
+.SECONDARY:
+
+all: $(PROGRAMS:%=$(B)/bin/%) ## build the four programs into build/gcc/bin
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s'|'
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC    $<")
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/shared/kernels/%_avx2.o: KFLAGS := -mavx2 -mf16c
+$(B)/shared/kernels/%_avx512.o: KFLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl
+
+$(LIB): $(LIB_OBJ)
+	$(if $(V),,@echo "  AR    $@")
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+define program
+$(B)/bin/$(1): $$(patsubst %.c,$(B)/%.o,$$(wildcard $(DIR_$(1))/*.c)) $(LIB)
+	@mkdir -p $$(@D)
+	$(if $(V),,@echo "  LINK  $$@")
+	$(Q)$(CC) -o $$@ $$^ $(LDFLAGS) $(LIBS_$(1)) $(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+$(TESTS): $(B)/%: $(B)/%.o $(SUP_OBJ) $(LIB)
+	$(if $(V),,@echo "  LINK  $@")
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka $(BLAS) $(LIBS)
+
+clean: ## remove build/ (fetched data and run/ stay)
+	rm -rf build
+
+-include $(LIB_OBJ:.o=.d) $(SUP_OBJ:.o=.d) $(TESTS:=.d)
+-include $(foreach p,$(PROGRAMS),$(patsubst %.c,$(B)/%.d,$(wildcard $(DIR_$(p))/*.c)))
+-include mk/*.mk

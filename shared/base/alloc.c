@@ -1,0 +1,56 @@
+#include "shared/base/alloc.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_long fail_countdown = -1;
+
+static bool fails(void) {
+    long left = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
+    if (left < 0) return false;
+    if (left == 0) return true;
+    atomic_store_explicit(&fail_countdown, left - 1, memory_order_relaxed);
+    return false;
+}
+
+void trib_alloc_fail_after(long countdown) {
+    atomic_store(&fail_countdown, countdown);
+}
+
+void *trib_alloc(size_t bytes) {
+    return fails() ? NULL : calloc(1, bytes > 0 ? bytes : 1);
+}
+
+void *trib_alloc_array(size_t count, size_t item_bytes) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, item_bytes, &bytes)) return NULL;
+    return trib_alloc(bytes);
+}
+
+void *trib_realloc(void *memory, size_t bytes) {
+    return fails() ? NULL : realloc(memory, bytes > 0 ? bytes : 1);
+}
+
+char *trib_strdup(const char *text) {
+    size_t bytes = strlen(text) + 1;
+    char *copy = trib_alloc(bytes);
+    if (copy != NULL) memcpy(copy, text, bytes);
+    return copy;
+}
+
+void trib_free(void *memory) {
+    free(memory);
+}
+
+float *trib_alloc_floats(size_t count) {
+    size_t bytes;
+    if (fails() || __builtin_mul_overflow(count, sizeof(float), &bytes)) return NULL;
+    if (__builtin_add_overflow(bytes, (size_t)63, &bytes)) return NULL;
+    bytes &= ~(size_t)63;
+    if (bytes == 0) bytes = 64;
+    float *floats = aligned_alloc(64, bytes);
+    if (floats != NULL) memset(floats, 0, bytes);
+    return floats;
+}

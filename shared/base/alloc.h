@@ -1,0 +1,26 @@
+/* Memory: every allocation of the project goes through here, so that the tests can make the n-th one fail. */
+#ifndef TRIB_BASE_ALLOC_H
+#define TRIB_BASE_ALLOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Zeroed memory of `bytes` bytes (at least 1), or NULL. Free with trib_free. */
+void *trib_alloc(size_t bytes);
+/* Zeroed array; NULL on overflow too. */
+void *trib_alloc_array(size_t count, size_t item_bytes);
+/* As realloc; what is added is not zeroed. On NULL the old memory stays valid. */
+void *trib_realloc(void *memory, size_t bytes);
+/* A copy of `text`, or NULL. */
+char *trib_strdup(const char *text);
+void trib_free(void *memory);
+
+/* `count` zeroed floats, aligned to 64 bytes; free with trib_free. Large vectors come straight from the
+ * kernel and go back to it when freed. */
+float *trib_alloc_floats(size_t count);
+
+/* Fault injection for tests: the allocation after `countdown` more of them fails, and every later one too
+ * until this is called again with a negative number. Not for use while other threads allocate. */
+void trib_alloc_fail_after(long countdown);
+
+#endif

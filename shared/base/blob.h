@@ -1,0 +1,28 @@
+/* Blobs: immutable, reference-counted bytes. A payload is one blob from the socket it came by to the segment
+ * file it ends in, and one published increment is one blob however many children it is sent to. Counts are
+ * atomic, so blobs may cross threads. */
+#ifndef TRIB_BASE_BLOB_H
+#define TRIB_BASE_BLOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct trib_blob;
+
+/* A new blob of `bytes` zeroed bytes with one reference, or NULL. Its maker may write to it until it is
+ * shared. */
+struct trib_blob *trib_blob_new(size_t bytes);
+/* A new blob with a copy of the bytes, or NULL. */
+struct trib_blob *trib_blob_copy(const void *data, size_t bytes);
+/* Wraps memory owned elsewhere; `release(owner)` is called once, when the last reference goes, on whatever
+ * thread lets go last. On NULL nothing was taken and release is not called. */
+struct trib_blob *trib_blob_wrap(const void *data, size_t bytes, void (*release)(void *owner), void *owner);
+
+struct trib_blob *trib_blob_ref(struct trib_blob *blob); /* returns blob; NULL is passed through */
+void trib_blob_unref(struct trib_blob **blob);           /* sets *blob to NULL; NULL is fine */
+
+const uint8_t *trib_blob_data(const struct trib_blob *blob); /* NULL blob: NULL */
+uint8_t *trib_blob_mutable(struct trib_blob *blob);          /* only while there is one reference */
+size_t trib_blob_size(const struct trib_blob *blob);         /* NULL blob: 0 */
+
+#endif

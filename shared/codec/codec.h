@@ -1,0 +1,79 @@
+/* Codecs: how a vector of floats becomes bytes and back. Encoding reads its input in blocks from a source, so
+ * that a sum of vectors need never be stored; decoding adds into a vector, in order, in pieces of any length,
+ * so that a model can be computed block by block. A codec is chosen by a spec: "f32", "f16", "int8",
+ * "topk(0.05)+int8".
+ *
+ * The same input gives the same bytes on every processor; the same bytes, scale and vector the same sums. */
+#ifndef TRIB_CODEC_CODEC_H
+#define TRIB_CODEC_CODEC_H
+
+#include "shared/base/blob.h"
+#include "shared/base/error.h"
+#include "shared/base/option.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TRIB_CODEC_MAX_SPEC = 64,
+    TRIB_CODEC_BLOCK = 4096 /* floats a source is asked for at a time, at most */
+};
+
+/* What is encoded: `count` floats, read in ascending blocks, possibly in more than one pass over all of them.
+ */
+struct trib_source {
+    void (*read)(void *ctx, size_t offset, size_t count, float *out);
+    void *ctx;
+    size_t count;
+};
+/* A source that is a plain vector; borrowed. */
+struct trib_source trib_source_floats(const float *values, size_t count);
+
+struct trib_codec; /* a parsed spec; immutable, may be shared between threads */
+
+/* Parses a spec; says where it went wrong and the nearest valid name. Free with trib_codec_free. */
+enum trib_status trib_codec_new(const char *spec, struct trib_codec **out,
+                                struct trib_error *err) TRIB_MUST_USE;
+void trib_codec_free(struct trib_codec **codec);
+/* The canonical spec. */
+const char *trib_codec_spec(const struct trib_codec *codec);
+/* For option tables: is this a valid codec spec? */
+enum trib_status trib_codec_check_spec(const char *spec, struct trib_error *err) TRIB_MUST_USE;
+
+/* No encoding of `count` floats is larger than this. */
+size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count);
+/* Encodes all of the source into a new blob. TRIB_INVALID if it holds NaN or infinity. */
+enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct trib_source *source,
+                                   struct trib_blob **out, struct trib_error *err) TRIB_MUST_USE;
+/* Is this an encoding of `count` finite floats, to the byte? Everything from outside passes here before
+ * anything below is called on it. On success, *sum_squares (if not NULL) is the squared 2-norm of what it
+ * decodes to. */
+enum trib_status trib_codec_check(const struct trib_codec *codec, const void *data, size_t bytes,
+                                  size_t count, double *sum_squares, struct trib_error *err) TRIB_MUST_USE;
+/* y[i] += a * value[i] for all i; `data` must have passed trib_codec_check. The bits are those of the
+ * kernels: int8: y + ((a*scale) * q), with a*scale rounded once a block. */
+void trib_codec_add(const struct trib_codec *codec, const void *data, size_t bytes, size_t count, float a,
+                    float *y);
+
+/* The same in pieces: values [position, position + n) are added to y[0..n), then position += n. */
+struct trib_decoder {
+    const struct trib_codec *codec;
+    const uint8_t *data;
+    size_t bytes, count, position;
+    size_t cursor;   /* the codec's own: where in data the next value stands */
+    size_t state[4]; /* the codec's own */
+};
+void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *codec, const void *data,
+                        size_t bytes, size_t count);
+void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y);
+
+/* The table, for --help, docs and the conformance test. */
+struct trib_codec_row {
+    const char *name, *summary;
+    const char *example; /* a spec that uses it */
+    const struct trib_option *params;
+    size_t param_count;
+};
+const struct trib_codec_row *trib_codec_rows(size_t *count);
+
+#endif

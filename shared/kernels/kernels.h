@@ -1,0 +1,49 @@
+/* The numeric loops. The scalar functions are the specification; the others give the same bits (no fused
+ * multiply-add, -ffp-contract=off, reductions in one fixed blocked order), at any length and alignment.
+ *
+ * Pointers may not overlap unless said; n may be 0. Nothing here allocates, fails or keeps state. */
+#ifndef TRIB_KERNELS_KERNELS_H
+#define TRIB_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct trib_kernels {
+    const char *name; /* "scalar", "avx2", ... */
+    /* y[i] = y[i] + (a * x[i]), each operation rounded once */
+    void (*add_scaled)(float *y, const float *x, float a, size_t n);
+    /* y[i] = y[i] * a */
+    void (*scale)(float *y, float a, size_t n);
+    /* max |x[i]|; NaN or infinity anywhere gives NaN (checked by the caller with isnan) */
+    float (*absmax)(const float *x, size_t n);
+    /* true if no x[i] is NaN or infinite */
+    bool (*all_finite)(const float *x, size_t n);
+    /* sum of x[i]*x[i], of x[i]*y[i]: in double, 16 interleaved partial sums over i mod 16, folded pairwise
+     * (8,4,2,1) at the end */
+    double (*sum_squares)(const float *x, size_t n);
+    double (*dot)(const float *x, const float *y, size_t n);
+    /* q[i] = clamp(round_half_even(x[i] * inverse), -127, 127) */
+    void (*quantise_int8)(int8_t *q, const float *x, float inverse, size_t n);
+    /* y[i] = y[i] + (a * (float)q[i]) */
+    void (*add_int8)(float *y, const int8_t *q, float a, size_t n);
+    /* sum of q[i]*q[i] */
+    int64_t (*sum_squares_int8)(const int8_t *q, size_t n);
+    /* IEEE half, round to nearest even, overflow to infinity */
+    void (*to_f16)(uint16_t *h, const float *x, size_t n);
+    /* y[i] = y[i] + (a * (float)h[i]) */
+    void (*add_f16)(float *y, const uint16_t *h, float a, size_t n);
+    /* true if every half is finite */
+    bool (*all_finite_f16)(const uint16_t *h, size_t n);
+    /* CRC32C (Castagnoli), continuing from `crc` (0 to start) */
+    uint32_t (*crc32c)(uint32_t crc, const void *data, size_t bytes);
+};
+
+/* The fastest set that this processor has; chosen once, constant afterwards. */
+const struct trib_kernels *trib_kernels(void);
+/* By name, for tests, TRIBUTARY_KERNELS and benchmarks; NULL if unknown or not possible on this processor. */
+const struct trib_kernels *trib_kernels_find(const char *name);
+/* All sets that were compiled in, NULL-terminated, scalar first. */
+const struct trib_kernels *const *trib_kernels_list(void);
+
+#endif

@@ -1,0 +1,25 @@
+/* Models as files: safetensors (f32, the schema's tensors in order) in and out, and NumPy's .npz out.
+ * Format: github.com/huggingface/safetensors (8-byte header length, JSON header, raw data). */
+#ifndef TRIB_MODEL_SAFETENSORS_H
+#define TRIB_MODEL_SAFETENSORS_H
+
+#include "shared/model/schema.h"
+
+/* Writes to PATH.tmp, syncs, renames, syncs the folder. `metadata`: pairs of key and value, NULL-terminated,
+ * or NULL. */
+enum trib_status trib_safetensors_save(const char *path, const struct trib_schema *schema,
+                                       const float *parameters, const char *const *metadata,
+                                       struct trib_error *err) TRIB_MUST_USE;
+/* Reads a file into `parameters`: every tensor of the schema must be there with its shape (F32 or F16); what
+ * else the file holds is refused by name. Header and offsets are checked against the file's size before
+ * anything is read. */
+enum trib_status trib_safetensors_load(const char *path, const struct trib_schema *schema, float *parameters,
+                                       struct trib_error *err) TRIB_MUST_USE;
+/* The schema of a file itself (bounds 0). */
+enum trib_status trib_safetensors_schema(const char *path, struct trib_schema *schema,
+                                         struct trib_error *err) TRIB_MUST_USE;
+/* An uncompressed .npz with one .npy a tensor. */
+enum trib_status trib_npz_save(const char *path, const struct trib_schema *schema, const float *parameters,
+                               struct trib_error *err) TRIB_MUST_USE;
+
+#endif
