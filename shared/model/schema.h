@@ -49,15 +49,20 @@ enum trib_status trib_schema_add(struct trib_schema *schema, const char *name, c
 /* Computes the fingerprint: BLAKE2b-256 of the text. */
 enum trib_status trib_schema_finish(struct trib_schema *schema, struct trib_error *err) TRIB_MUST_USE;
 void trib_schema_text(const struct trib_schema *schema, struct trib_buf *out);
-/* Reads the text form (from a peer: everything is checked before it is allocated) and finishes it. */
+/* Reads the text form (from a peer: everything is checked before it is allocated) and finishes it. Accepted
+ * is what trib_schema_text prints, to the byte. `schema` must hold nothing (initialised or released); it is
+ * written in any case, and holds nothing after a failure. */
 enum trib_status trib_schema_parse(struct trib_schema *schema, const char *text, size_t bytes,
                                    struct trib_error *err) TRIB_MUST_USE;
+/* `to` must hold nothing; the same after a failure. TRIB_NOMEM is the only one. */
 enum trib_status trib_schema_copy(struct trib_schema *to, const struct trib_schema *from) TRIB_MUST_USE;
 
-/* Version 0 from its seed, `parameters` floats, the same bits everywhere. For parameter i of the tensor with
- * index t: x = mix64(mix64(seed + GOLDEN) ^ (t * GOLDEN + 1)  + (i + 1) * GOLDEN)      (stream t of
- * trib_rng_seed) value = ((float)(int32_t)(x >> 40) - 8388608.0f) * 0x1p-23f * bound with GOLDEN =
- * 0x9E3779B97F4A7C15; the first two operations are exact, the last rounds once. */
+/* Version 0 from its seed, `parameters` floats, the same bits everywhere. Parameter i (from 0) of the tensor
+ * with index t is the (i + 1)-th number of stream t of trib_rng_seed:
+ *     x     = mix64(mix64(mix64(seed + GOLDEN) ^ (t * GOLDEN + 1)) + (i + 1) * GOLDEN)
+ *     value = ((float)(int32_t)(x >> 40) - 8388608.0f) * 0x1p-23f * bound
+ * with GOLDEN = 0x9E3779B97F4A7C15, integers modulo 2^64; the first two float operations are exact, the last
+ * rounds once. A tensor of bound 0 is all +0. */
 void trib_schema_draw(const struct trib_schema *schema, uint64_t seed, float *parameters);
 
 #endif
