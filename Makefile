@@ -34,7 +34,7 @@ DIR_tributary        := cli
 LIBS_tributary-device := $(BLAS)
 LIBS_tributary-cloud  := $(BLAS)
 LIBS_tributary        := $(BLAS)
-TEST_SRC := $(wildcard tests/unit/*.c tests/conformance/*.c tests/vectors/*.c tests/fault/*.c)
+TEST_SRC := $(wildcard $(foreach d,unit conformance vectors fault,tests/$(d)/test_*.c))
 TESTS    := $(TEST_SRC:%.c=$(B)/%)
 
 .DEFAULT_GOAL := all

@@ -1,0 +1,25 @@
+# make test: unit, conformance, vectors and fault programs, and, without SAN, the system tests on the real daemons.
+
+ONLY    ?=
+SYSTEM  := $(if $(SAN),,$(wildcard tests/system/test_*.py tests/system/test_*.sh))
+# ONLY=name builds and runs only what has the name in its path.
+matching = $(if $(ONLY),$(foreach t,$(1),$(if $(findstring $(ONLY),$(t)),$(t))),$(1))
+CHOSEN_PROGRAMS := $(call matching,$(TESTS))
+CHOSEN_SYSTEM   := $(call matching,$(SYSTEM))
+
+# An allocation that is refused is a case the fault tests provoke, so malloc returns NULL there as it does without SAN.
+SAN_ENV := ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1 \
+           UBSAN_OPTIONS=print_stacktrace=1 \
+           TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp:second_deadlock_stack=1:history_size=4
+
+.PHONY: test test-programs check-valgrind
+
+test-programs: $(TESTS)
+
+test: $(CHOSEN_PROGRAMS) $(if $(CHOSEN_SYSTEM),$(PROGRAMS:%=$(B)/bin/%)) ## build and run all tests; ONLY=part-of-a-name, SAN=address,undefined or thread
+	@$(if $(SAN),$(SAN_ENV)) tests/run --bin $(B)/bin $(if $(SAN),--slow 6) $(if $(ONLY),--only '$(ONLY)') \
+	    $(CHOSEN_PROGRAMS) $(CHOSEN_SYSTEM)
+
+check-valgrind: $(CHOSEN_PROGRAMS) ## the test programs under valgrind (slow)
+	@set -e; for t in $(CHOSEN_PROGRAMS); do echo "  VALGRIND $$t"; \
+	    valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite $$t; done
