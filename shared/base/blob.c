@@ -69,3 +69,15 @@ uint8_t *trib_blob_mutable(struct trib_blob *blob) {
 size_t trib_blob_size(const struct trib_blob *blob) {
     return blob != NULL ? blob->size : 0;
 }
+
+static void release_whole(void *owner) {
+    struct trib_blob *whole = owner;
+    trib_blob_unref(&whole);
+}
+
+struct trib_blob *trib_blob_slice(struct trib_blob *blob, size_t offset, size_t bytes) {
+    if (offset > blob->size || bytes > blob->size - offset) return NULL;
+    struct trib_blob *slice = trib_blob_wrap(blob->data + offset, bytes, release_whole, blob);
+    if (slice != NULL) (void)trib_blob_ref(blob);
+    return slice;
+}

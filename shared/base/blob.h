@@ -18,6 +18,9 @@ struct trib_blob *trib_blob_copy(const void *data, size_t bytes);
  * thread lets go last. On NULL nothing was taken and release is not called. */
 struct trib_blob *trib_blob_wrap(const void *data, size_t bytes, void (*release)(void *owner), void *owner);
 
+/* A part of a blob, which it keeps alive; NULL when memory runs out or the range is outside. */
+struct trib_blob *trib_blob_slice(struct trib_blob *blob, size_t offset, size_t bytes);
+
 struct trib_blob *trib_blob_ref(struct trib_blob *blob); /* returns blob; NULL is passed through */
 void trib_blob_unref(struct trib_blob **blob);           /* sets *blob to NULL; NULL is fine */
 

@@ -32,24 +32,27 @@ struct trib_option {
     const char *fallback;       /* default, written as a user would */
     double min, max;            /* numbers: allowed range, both inclusive; both 0: any */
     const char *const *choices; /* TRIB_OPT_CHOICE: NULL-terminated */
-    /* Further check of a string's content (a codec spec, an endpoint), or NULL. Fills err with what is
-     * allowed. */
+    /* Further check of a string's content (a codec spec, an endpoint; each item of a list), or NULL. Fills
+     * err with what is allowed. */
     enum trib_status (*check)(const char *value, struct trib_error *err);
     const char *help;
 };
 
-/* Sets every field to its default. The struct's memory must be zeroed or released. */
+/* Sets every field to its default. The struct's memory must be zeroed or released. On failure it is released.
+ */
 enum trib_status trib_options_defaults(const struct trib_option *table, size_t count, void *config,
                                        struct trib_error *err) TRIB_MUST_USE;
-/* Reads a YAML file on top of what is there. An unknown key, wrong type or value out of range is refused with
- * "FILE:LINE: ..." , what was found, what is allowed and, for a key, the nearest known one. */
+/* Reads a YAML file on top of what is there; on failure a part of it may have been taken. An unknown key,
+ * wrong type or value out of range is refused with "FILE:LINE: ..." , what was found, what is allowed and,
+ * for a key, the nearest known one. */
 enum trib_status trib_options_load(const struct trib_option *table, size_t count, void *config,
                                    const char *path, struct trib_error *err) TRIB_MUST_USE;
 /* The same from memory; `origin` stands in messages for the file's name. */
 enum trib_status trib_options_parse(const struct trib_option *table, size_t count, void *config,
                                     const char *text, size_t bytes, const char *origin,
                                     struct trib_error *err) TRIB_MUST_USE;
-/* One "name=value", as --set takes it. */
+/* One "name=value", as --set takes it. The value is plain text without quotes; a list is `a, b` or `[a, b]`,
+ * split at the commas outside parentheses (an item with other commas stands in double quotes). */
 enum trib_status trib_options_set(const struct trib_option *table, size_t count, void *config,
                                   const char *assignment, struct trib_error *err) TRIB_MUST_USE;
 /* What is in force, as YAML that loads back: nested maps, with the help as comments if `comments`. */
@@ -63,9 +66,15 @@ void trib_options_flat(const struct trib_option *table, size_t count, const void
 void trib_options_help(const struct trib_option *table, size_t count, struct trib_buf *out);
 void trib_options_release(const struct trib_option *table, size_t count, void *config);
 
+/* The value of one top-level key of a YAML file, for choosing the table to load it with; "" if the key is not
+ * there. The caller frees *value with trib_free. */
+enum trib_status trib_options_peek(const char *path, const char *key, char **value,
+                                   struct trib_error *err) TRIB_MUST_USE;
+
 /* A variant's spec, `name`, `name(0.05)` or `name(k=10, staleness=polynomial(0.5))`: finds `name` by the
  * caller, then reads the arguments into `config` by the table (positional in table order, then by name).
- * Values may contain balanced parentheses. `args` is the text between the outer parentheses ("" if none). */
+ * Values may contain balanced parentheses. `args` is the text between the outer parentheses ("" if none).
+ * What is not named keeps its value: give `config` its defaults first. At most 64 options. */
 enum trib_status trib_options_args(const struct trib_option *table, size_t count, void *config,
                                    const char *args, size_t args_bytes, const char *variant,
                                    struct trib_error *err) TRIB_MUST_USE;
