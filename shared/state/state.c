@@ -1,0 +1,207 @@
+#include "shared/state/state.h"
+
+#include "shared/base/alloc.h"
+#include "shared/model/digest.h"
+#include "shared/state/internal.h"
+
+#include <string.h>
+
+enum trib_status trib_state_new(enum trib_role role, const struct trib_state_limits *limits,
+                                struct trib_state **out, struct trib_error *err) {
+    struct trib_state *state = trib_alloc(sizeof *state);
+    if (state == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory for a node's state");
+    state->role = role;
+    state->limits = *limits;
+    if (state->limits.max_parameters == 0) state->limits.max_parameters = TRIB_SCHEMA_MAX_PARAMETERS;
+    trib_schema_init(&state->schema);
+    trib_buf_init(&state->plan_text, TRIB_MAP_MAX_BYTES);
+    *out = state;
+    return TRIB_OK;
+}
+
+void trib_state_drop_held(struct trib_state *state, size_t i) {
+    trib_blob_unref(&state->held[i].payload);
+    memmove(&state->held[i], &state->held[i + 1], (state->held_count - i - 1) * sizeof state->held[0]);
+    state->held_count--;
+    state->held[state->held_count].payload = NULL;
+}
+
+void trib_state_drop_increments(struct trib_state *state) {
+    for (size_t i = 0; i < state->base_count; i++) trib_blob_unref(&state->bases[i].increment);
+    state->increment_bytes = 0;
+}
+
+static void drop_peers(struct trib_state *state) {
+    for (size_t i = 0; i < state->peer_count; i++) trib_free(state->peers[i].retired);
+    trib_free(state->peers);
+    trib_free(state->index);
+    state->peers = NULL;
+    state->index = NULL;
+    state->peer_count = state->peer_capacity = state->index_capacity = 0;
+}
+
+void trib_state_clear_run(struct trib_state *state) {
+    while (state->held_count > 0) trib_state_drop_held(state, state->held_count - 1);
+    trib_state_drop_increments(state);
+    trib_free(state->bases);
+    state->bases = NULL;
+    state->base_count = state->base_capacity = 0;
+    trib_free(state->pending);
+    state->pending = NULL;
+    state->pending_count = state->pending_capacity = 0;
+    drop_peers(state);
+    float **vectors[] = {&state->G, &state->own, &state->A, &state->P, &state->step};
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        trib_free(*vectors[i]);
+        *vectors[i] = NULL;
+    }
+    struct trib_codec **codecs[] = {&state->codec_out, &state->codec_in, &state->codec_held,
+                                    &state->codec_pub};
+    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) trib_codec_free(codecs[i]);
+    trib_rule_free(&state->rule);
+    trib_schema_release(&state->schema);
+    trib_options_release(trib_plan_options, trib_plan_option_count, &state->plan);
+    trib_buf_release(&state->plan_text);
+}
+
+void trib_state_free(struct trib_state **state) {
+    if (*state == NULL) return;
+    trib_state_clear_run(*state);
+    trib_free(*state);
+    *state = NULL;
+}
+
+/* ---- bases ---- */
+
+const struct trib_base *trib_state_base(const struct trib_state *state, uint64_t version) {
+    size_t low = 0, high = state->base_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (state->bases[middle].version < version)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < state->base_count && state->bases[low].version == version ? &state->bases[low] : NULL;
+}
+
+/* Increments beyond the limit, or beyond what a snapshot costs, are of no use to anybody. */
+static void trim_increments(struct trib_state *state) {
+    size_t limit = state->limits.ring_bytes;
+    if (limit == 0) limit = trib_state_parameters(state) * sizeof(float);
+    for (size_t i = 0; i < state->base_count && state->increment_bytes > limit; i++) {
+        state->increment_bytes -= trib_blob_size(state->bases[i].increment);
+        trib_blob_unref(&state->bases[i].increment);
+    }
+}
+
+enum trib_status trib_state_add_base(struct trib_state *state, const struct trib_base *base) {
+    if (state->base_count == TRIB_BASES_KEPT) {
+        size_t drop = TRIB_BASES_KEPT / 4;
+        for (size_t i = 0; i < drop; i++) {
+            state->increment_bytes -= trib_blob_size(state->bases[i].increment);
+            trib_blob_unref(&state->bases[i].increment);
+        }
+        state->base_count -= drop;
+        memmove(state->bases, state->bases + drop, state->base_count * sizeof *state->bases);
+    }
+    if (state->base_count == state->base_capacity) {
+        size_t capacity = state->base_capacity > 0 ? state->base_capacity * 2 : 16;
+        struct trib_base *more = trib_realloc(state->bases, capacity * sizeof *more);
+        if (more == NULL) return TRIB_NOMEM;
+        state->bases = more;
+        state->base_capacity = capacity;
+    }
+    state->bases[state->base_count] = *base;
+    (void)trib_blob_ref(base->increment);
+    state->base_count++;
+    state->increment_bytes += trib_blob_size(base->increment);
+    trim_increments(state);
+    return TRIB_OK;
+}
+
+/* ---- histograms ---- */
+
+void trib_histogram_add(struct trib_u64s *histogram, uint64_t origin, uint64_t samples) {
+    size_t pairs = histogram->count / 2, at = 0;
+    uint64_t *item = histogram->items;
+    while (at < pairs && item[2 * at] < origin) at++;
+    if (at < pairs && item[2 * at] == origin) {
+        item[2 * at + 1] += samples;
+        return;
+    }
+    if (pairs == TRIB_U64S_MAX / 2) { /* full: the two oldest origins become the older one */
+        item[1] += item[3];
+        memmove(item + 2, item + 4, (2 * pairs - 4) * sizeof *item);
+        pairs--;
+        if (at >= 2) at--;
+        if (at == 0) at = 1; /* older than all: counts as the oldest */
+        if (item[0] > origin) item[0] = origin;
+        histogram->count = 2 * pairs;
+        if (item[0] == origin) {
+            item[1] += samples;
+            return;
+        }
+    }
+    memmove(item + 2 * at + 2, item + 2 * at, 2 * (pairs - at) * sizeof *item);
+    item[2 * at] = origin;
+    item[2 * at + 1] = samples;
+    histogram->count = 2 * (pairs + 1);
+}
+
+uint64_t trib_histogram_base(const struct trib_u64s *histogram) {
+    size_t pairs = histogram->count / 2;
+    if (pairs == 0) return 0;
+    double sum = 0, samples = 0;
+    for (size_t i = 0; i < pairs; i++) {
+        sum += (double)histogram->items[2 * i] * (double)histogram->items[2 * i + 1];
+        samples += (double)histogram->items[2 * i + 1];
+    }
+    double mean = samples > 0 ? sum / samples : (double)histogram->items[0];
+    uint64_t base = histogram->items[0];
+    for (size_t i = 0; i < pairs; i++)
+        if ((double)histogram->items[2 * i] <= mean) base = histogram->items[2 * i];
+    return base;
+}
+
+/* ---- the model in blocks ---- */
+
+static void read_model(void *ctx, size_t offset, size_t count, float *out) {
+    struct trib_model_reader *reader = ctx;
+    const struct trib_state *state = reader->state;
+    const struct trib_kernels *k = trib_kernels();
+    size_t parameters = trib_state_parameters(state);
+    if (offset == 0)
+        for (size_t i = 0; i < state->held_count; i++)
+            trib_decoder_start(&reader->held[i], state->codec_out, trib_blob_data(state->held[i].payload),
+                               trib_blob_size(state->held[i].payload), parameters);
+    if (state->G != NULL) {
+        memcpy(out, state->G + offset, count * sizeof *out);
+        if (state->role == TRIB_ROLE_EDGE) k->add_scaled(out, state->own + offset, 1.0f, count);
+        for (size_t i = 0; state->role == TRIB_ROLE_EDGE && i < state->held_count; i++)
+            trib_decoder_add(&reader->held[i], count, 1.0f, out);
+    } else {
+        memcpy(out, state->own + offset, count * sizeof *out);
+    }
+    if (reader->minus_published) k->add_scaled(out, state->P + offset, -1.0f, count);
+}
+
+struct trib_source trib_state_source(const struct trib_state *state, bool minus_published,
+                                     struct trib_model_reader *reader) {
+    *reader = (struct trib_model_reader){.state = state, .minus_published = minus_published};
+    return (struct trib_source){.read = read_model, .ctx = reader, .count = trib_state_parameters(state)};
+}
+
+void trib_state_model(const struct trib_state *state, float *out) {
+    struct trib_model_reader reader;
+    struct trib_source source = trib_state_source(state, false, &reader);
+    for (size_t at = 0; at < source.count; at += TRIB_CODEC_BLOCK) {
+        size_t count = source.count - at < TRIB_CODEC_BLOCK ? source.count - at : TRIB_CODEC_BLOCK;
+        source.read(source.ctx, at, count, out + at);
+    }
+}
+
+void trib_state_gather(struct trib_state *state, const float *difference) {
+    TRIB_ASSERT(state->role == TRIB_ROLE_DEVICE && state->own != NULL);
+    trib_kernels()->add_scaled(state->own, difference, 1.0f, trib_state_parameters(state));
+}
