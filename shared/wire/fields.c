@@ -1,7 +1,7 @@
 #include "shared/wire/fields.h"
 
+#include "shared/base/utf8.h"
 #include "shared/wire/scan.h"
-#include "shared/wire/utf8.h"
 
 #include <float.h>
 #include <math.h>
@@ -9,7 +9,20 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Encoding */
+/* How many bytes from the start may stand in a text field: UTF-8 without control characters but \n. */
+static size_t good_text(const char *text, size_t size) {
+    size_t at = 0;
+    while (at < size) {
+        uint32_t code = 0;
+        size_t length = trib_utf8_next(text + at, size - at, &code);
+        bool control = (code < 0x20 && code != '\n') || (code >= 0x7f && code < 0xa0);
+        if (length == 0 || control) break;
+        at += length;
+    }
+    return at;
+}
+
+/* ---- encoding ---- */
 
 static int write_buf(void *ctx, const char *data, size_t bytes) {
     trib_buf_append(ctx, data, bytes);
@@ -35,12 +48,12 @@ static void pack_text(msgpack_packer *packer, const struct trib_field *field, co
     TRIB_ASSERT(text->size <= field->max);
     msgpack_pack_str(packer, text->size);
     if (text->size == 0) return;
-    size_t good = trib_utf8_prefix(text->data, text->size);
+    size_t good = good_text(text->data, text->size);
     msgpack_pack_str_body(packer, text->data, good);
     while (good < text->size) { /* as many bytes, each bad one as a question mark */
         msgpack_pack_str_body(packer, "?", 1);
         good++;
-        size_t more = trib_utf8_prefix(text->data + good, text->size - good);
+        size_t more = good_text(text->data + good, text->size - good);
         msgpack_pack_str_body(packer, text->data + good, more);
         good += more;
     }
@@ -80,7 +93,8 @@ void trib_fields_encode(const struct trib_field *table, size_t count, const void
     }
 }
 
-/* Decoding. The bytes have passed trib_map_check, so heads cannot fail. Numbers are msgpack-c's work, for
+/* ---- decoding ----
+ * The bytes have passed trib_map_check, so heads cannot fail. Numbers are msgpack-c's work, for
  * which it allocates nothing; texts and binaries are borrowed or copied from where they stand, because
  * msgpack-c would take 8 KiB from the heap to tell us where that is. */
 
@@ -148,7 +162,7 @@ static enum trib_status read_text(struct trib_cursor *cursor, const struct trib_
         return trib_fail(err, TRIB_LIMIT, "field %u (%s) has %zu bytes, at most %llu are allowed", field->key,
                          field->name, size, (unsigned long long)field->max);
     }
-    size_t good = trib_utf8_prefix(out->data, size);
+    size_t good = good_text(out->data, size);
     if (good < size) {
         return trib_fail(err, TRIB_INVALID,
                          "field %u (%s) has byte 0x%02x at %zu, expected UTF-8 without control characters",
