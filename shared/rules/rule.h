@@ -80,10 +80,14 @@ struct trib_rule_weight trib_rule_weigh(const struct trib_rule *rule, const stru
 void trib_rule_note_update(struct trib_rule_memory *memory, const struct trib_rule_weight *weight,
                            uint64_t now_ms);
 /* Should what is pending be committed now? If not, *wake_ms is when to ask again (UINT64_MAX: at the next
- * update). */
+ * update). Ask also whenever `active` or `expected` has changed. Never true when nothing is pending. */
 bool trib_rule_due(const struct trib_rule *rule, const struct trib_rule_memory *memory,
                    const struct trib_rule_state *state, uint64_t *wake_ms);
-/* The scale of the commit, as it is recorded: gathering rules lr / norm, others 1. */
+/* How many pending updates are enough for a commit. *configured is what the spec asks for; what is returned
+ * is less where there are fewer active participants (the caller reports it). */
+uint64_t trib_rule_needs(const struct trib_rule *rule, const struct trib_rule_state *state,
+                         uint64_t *configured);
+/* The scale of the commit, as it is recorded: gathering rules lr / norm (0 where norm is 0), others 1. */
 float trib_rule_scale(const struct trib_rule *rule, const struct trib_rule_memory *memory);
 void trib_rule_note_commit(struct trib_rule_memory *memory);
 
