@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the header tells the static analyser about these is not for their definitions. */
+#undef trib_fail
+#undef trib_fail_errno
+
 static void fill(struct trib_error *err, enum trib_status status, const char *fmt, va_list args) {
     err->status = status;
     (void)vsnprintf(err->text, sizeof err->text, fmt, args);
