@@ -1,7 +1,8 @@
 /* The numeric loops. The scalar functions are the specification; the others give the same bits (no fused
  * multiply-add, -ffp-contract=off, reductions in one fixed blocked order), at any length and alignment.
  *
- * Pointers may not overlap unless said; n may be 0. Nothing here allocates, fails or keeps state. */
+ * Pointers may not overlap unless said; n may be 0. Nothing here allocates, fails or keeps state. Where a
+ * float result is NaN, it is NaN in every set, but which of the NaNs is left open. */
 #ifndef TRIB_KERNELS_KERNELS_H
 #define TRIB_KERNELS_KERNELS_H
 
@@ -23,7 +24,7 @@ struct trib_kernels {
      * (8,4,2,1) at the end */
     double (*sum_squares)(const float *x, size_t n);
     double (*dot)(const float *x, const float *y, size_t n);
-    /* q[i] = clamp(round_half_even(x[i] * inverse), -127, 127) */
+    /* q[i] = clamp(round_half_even(x[i] * inverse), -127, 127); a NaN gives 127 */
     void (*quantise_int8)(int8_t *q, const float *x, float inverse, size_t n);
     /* y[i] = y[i] + (a * (float)q[i]) */
     void (*add_int8)(float *y, const int8_t *q, float a, size_t n);
@@ -39,7 +40,9 @@ struct trib_kernels {
     uint32_t (*crc32c)(uint32_t crc, const void *data, size_t bytes);
 };
 
-/* The fastest set that this processor has; chosen once, constant afterwards. */
+/* The fastest set that this processor has, or the one that the environment's TRIBUTARY_KERNELS names; chosen
+ * at the first call, constant afterwards, safe from any thread. A name that trib_kernels_find does not know
+ * is passed over: programs check the variable at their start and say so. */
 const struct trib_kernels *trib_kernels(void);
 /* By name, for tests, TRIBUTARY_KERNELS and benchmarks; NULL if unknown or not possible on this processor. */
 const struct trib_kernels *trib_kernels_find(const char *name);
