@@ -20,9 +20,11 @@ static enum trib_status unknown(const struct trib_rule_row *rows, size_t count, 
         trib_buf_printf(&list, i == 0 ? "%s" : ", %s", names[i]);
     }
     const char *near = trib_nearest(word, names, count);
-    enum trib_status status = trib_fail(err, TRIB_INVALID, "\"%s\" is no %s%s%s%s; known are %s", word, what,
-                                        near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                                        near != NULL ? "\"?" : "", trib_buf_text(&list));
+    enum trib_status status =
+        near != NULL
+            ? trib_fail(err, TRIB_INVALID, "\"%s\" is no %s; did you mean \"%s\"? Known are %s", word, what,
+                        near, trib_buf_text(&list))
+            : trib_fail(err, TRIB_INVALID, "\"%s\" is no %s; known are %s", word, what, trib_buf_text(&list));
     trib_buf_release(&list);
     return status;
 }
