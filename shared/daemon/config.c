@@ -1,0 +1,287 @@
+#include "shared/daemon/config.h"
+
+#include "shared/daemon/spread.h"
+#include "shared/model/plan_table.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+static const char *const durabilities[] = {"full", "batched", "none", NULL};
+static const char *const endings[] = {"exit", "wait", NULL};
+static const char *const role_cloud[] = {"cloud", NULL};
+static const char *const role_edge[] = {"edge", NULL};
+static const char *const role_device[] = {"device", NULL};
+
+/* ---- checks of one value ---- */
+
+static enum trib_status check_name(const char *value, struct trib_error *err) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t bytes = strlen(value);
+    if (bytes >= 1 && bytes <= 48 && strspn(value, allowed) == bytes) return TRIB_OK;
+    return trib_fail(err, TRIB_INVALID,
+                     "found \"%.100s\", expected 1 to 48 letters, digits, dots, dashes or _", value);
+}
+
+static enum trib_status check_socket_path(const char *value, struct trib_error *err) {
+    if (strlen(value) <= TRIB_HEALTH_PATH_MAX) return TRIB_OK;
+    return trib_fail(err, TRIB_INVALID, "found a path of %zu bytes, a socket's has at most %d", strlen(value),
+                     TRIB_HEALTH_PATH_MAX);
+}
+
+static enum trib_status check_folder(const char *value, struct trib_error *err) {
+    return value[0] != 0 ? TRIB_OK : trib_fail(err, TRIB_INVALID, "found \"\", expected a folder");
+}
+
+/* ---- rows ----
+ * S is the config's struct and M the member that a row fills. */
+
+#define ROW(S, M, NAME, TYPE, FALLBACK, ...)                                                                 \
+    {                                                                                                        \
+        .name = NAME, .type = TRIB_OPT_##TYPE, .offset = offsetof(struct S, M), .fallback = FALLBACK,        \
+        __VA_ARGS__                                                                                          \
+    }
+
+#define NODE_ROWS(S, ROLE)                                                                                   \
+    ROW(S, node.role, "role", CHOICE, #ROLE, .choices = role_##ROLE, .help = "Which program this is for."),  \
+        ROW(S, node.name, "name", STRING, #ROLE, .check = check_name,                                        \
+            .help = "Name of the node in logs and in the ledger; of a device process: what its devices' "    \
+                    "names begin with."),                                                                    \
+        ROW(S, node.log_level, "log.level", CHOICE, "info", .choices = levels,                               \
+            .help = "Events below this level are not logged."),                                              \
+        ROW(S, node.log_format, "log.format", CHOICE, "text", .choices = formats,                            \
+            .help = "One line an event on stderr, key=value or JSON."),                                      \
+        ROW(S, node.health, "health", STRING, "", .check = check_socket_path,                                \
+            .help = "Socket on which --health asks this program whether it is well; empty: none."),          \
+        ROW(S, node.allow_insecure, "allow_insecure", BOOL, "false",                                         \
+            .help = "Allow connections without keys to and from other machines.")
+
+#define STORE_ROWS(S, PATH)                                                                                  \
+    ROW(S, store.path, "store.path", STRING, PATH, .check = check_folder,                                    \
+        .help = "Folder of the node's database and payload files; made if it is not there."),                \
+        ROW(S, store.durability, "store.durability", CHOICE, "full", .choices = durabilities,                \
+            .help = "When an update is acknowledged: full: once it is synced to disk; batched: the same, "   \
+                    "but a sync waits for more; none: written, never synced, for benchmarks."),              \
+        ROW(S, store.batch_ms, "store.batch", MS, "10ms", .max = 10e3,                                       \
+            .help = "With batched durability: how long a sync may wait for more."),                          \
+        ROW(S, store.checkpoint_records, "store.checkpoint.records", U64, "1000", .min = 1, .max = 1e9,      \
+            .help = "A checkpoint is written after so many journal records..."),                             \
+        ROW(S, store.checkpoint_bytes, "store.checkpoint.bytes", BYTES, "64MiB", .min = 4096, .max = 1e15,   \
+            .help = "... or after so many bytes of payload, whichever comes first.")
+
+#define PARENT_ROWS(S, LISTEN, IN_FLIGHT, RING)                                                              \
+    ROW(S, parent.listen, "listen", LIST, LISTEN, .check = trib_endpoint_check_listen,                       \
+        .help = "Endpoints that participants connect to: tcp://HOST:PORT (* for any), ipc://PATH."),         \
+        ROW(S, parent.secret_key, "keys.secret", STRING, "",                                                 \
+            .help = "File with this node's CURVE secret key (made by `tributary keys`); empty: no "          \
+                    "encryption."),                                                                          \
+        ROW(S, parent.allow_keys, "keys.allow", STRING, "",                                                  \
+            .help = "File with the public keys of the participants that may connect."),                      \
+        ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 1e6,                          \
+            .help = "Participants connected at once; more are told to come back."),                          \
+        ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536, .max = 1e13,      \
+            .help = "Payload bytes that all participants together may have on their way to this node."),     \
+        ROW(S, parent.ring_bytes, "limits.ring", BYTES, RING, .min = 65536, .max = 1e13,                     \
+            .help = "Published increments that are kept for participants some versions behind; one that "    \
+                    "is farther behind gets a snapshot.")
+
+#define UPSTREAM_ROWS(S, ENDPOINT)                                                                           \
+    ROW(S, upstream.endpoint, "upstream.endpoint", STRING, ENDPOINT, .check = trib_endpoint_check,           \
+        .help = "The parent: tcp://HOST:PORT or ipc://PATH."),                                               \
+        ROW(S, upstream.public_key, "upstream.key", STRING, "",                                              \
+            .help = "File with the parent's CURVE public key; empty: no encryption.")
+
+#define FINISH_ROW(S)                                                                                        \
+    ROW(S, on_finish, "on_finish", CHOICE, "exit", .choices = endings,                                       \
+        .help = "What to do when the run is over: exit with status 0, or wait for the next run or SIGTERM.")
+
+#define DATA_PATH_ROW(S)                                                                                     \
+    ROW(S, data_path, "data.path", STRING, "",                                                               \
+        .help = "Folder with the data set; empty: TRIBUTARY_DATA, then what `make data` fetched, then the "  \
+                "sample that comes with the project.")
+
+const struct trib_option trib_cloud_options[] = {
+    NODE_ROWS(trib_cloud_config, cloud),
+    ROW(trib_cloud_config, run_label, "run.label", STRING, "", .help = "What people call this run."),
+    ROW(trib_cloud_config, start_model, "run.start_model", STRING, "",
+        .help = "Safetensors file to start from; empty: drawn from plan.seed."),
+    FINISH_ROW(trib_cloud_config),
+    PARENT_ROWS(trib_cloud_config, "tcp://127.0.0.1:7400", "64MiB", "256MiB"),
+    STORE_ROWS(trib_cloud_config, "run/cloud"),
+    ROW(trib_cloud_config, keep_models, "store.keep_models", U64, "20", .max = 1e9,
+        .help = "Model files of so many newest published versions are kept; 0: all."),
+    DATA_PATH_ROW(trib_cloud_config),
+    ROW(trib_cloud_config, eval_interval_ms, "evaluation.interval", MS, "500ms", .max = 86400e3,
+        .help = "A version is evaluated at most once in this time; the newest is never skipped at the end."),
+    ROW(trib_cloud_config, eval_max_samples, "evaluation.max_samples", U64, "0", .max = 1e12,
+        .help = "Held-out samples used in an evaluation; 0: all."),
+    TRIB_PLAN_ROWS("plan.", offsetof(struct trib_cloud_config, plan)),
+};
+
+const struct trib_option trib_edge_options[] = {
+    NODE_ROWS(trib_edge_config, edge),
+    FINISH_ROW(trib_edge_config),
+    UPSTREAM_ROWS(trib_edge_config, "tcp://127.0.0.1:7400"),
+    PARENT_ROWS(trib_edge_config, "tcp://127.0.0.1:7410", "16MiB", "64MiB"),
+    ROW(trib_edge_config, max_parameters, "limits.parameters", U64, "16777216", .min = 1, .max = 1073741824.0,
+        .help = "A run whose model has more parameters than this is refused; an edge needs about four times "
+                "its model in memory."),
+    STORE_ROWS(trib_edge_config, "run/edge"),
+};
+
+const struct trib_option trib_device_options[] = {
+    NODE_ROWS(trib_device_config, device),
+    FINISH_ROW(trib_device_config),
+    UPSTREAM_ROWS(trib_device_config, "tcp://127.0.0.1:7410"),
+    ROW(trib_device_config, keys_path, "keys.folder", STRING, "",
+        .help = "Folder with NAME-INDEX.secret, one CURVE secret key a device; empty: no encryption."),
+    ROW(trib_device_config, first, "devices.first", U64, "0", .max = 1e6,
+        .help = "Index of the first device in this process; its index picks a device's part of the data."),
+    ROW(trib_device_config, count, "devices.count", U64, "1", .min = 1, .max = 100000,
+        .help = "Devices in this process; each is a participant of its own."),
+    ROW(trib_device_config, workers, "devices.workers", U64, "0", .max = 1024,
+        .help = "Training threads, shared by the devices; 0: one a processor."),
+    DATA_PATH_ROW(trib_device_config),
+    ROW(trib_device_config, speed_factor, "speed.factor", LIST, "1", .check = trib_spread_check,
+        .help =
+            "How many times slower than the fastest a device is: numbers that the devices take in turn, or "
+            "one distribution that each draws from: constant(1), uniform(1, 10), loguniform(1, 10), "
+            "lognormal(0, 0.5), exponential(2)."),
+    ROW(trib_device_config, speed_delay, "speed.delay", STRING, "constant(0)", .check = trib_spread_check,
+        .help = "Milliseconds added to each update, times the device's factor: a number or a distribution."),
+    ROW(trib_device_config, seed, "seed", U64, "1", .help = "Seed of factors and delays."),
+};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+const size_t trib_cloud_option_count = COUNT(trib_cloud_options);
+const size_t trib_edge_option_count = COUNT(trib_edge_options);
+const size_t trib_device_option_count = COUNT(trib_device_options);
+
+/* ---- checks of a whole config ---- */
+
+static enum trib_status check_exposed(const char *option, const char *endpoint, const char *key_option,
+                                      const char *key, bool allow_insecure, struct trib_error *err) {
+    if (key[0] != 0 || allow_insecure || trib_endpoint_local(endpoint)) return TRIB_OK;
+    return trib_fail(err, TRIB_INVALID,
+                     "%s: %.200s leaves this machine without encryption; set %s (`tributary keys` makes "
+                     "keys), or allow_insecure: true",
+                     option, endpoint, key_option);
+}
+
+static enum trib_status check_parent(const struct trib_node_config *node,
+                                     const struct trib_parent_config *parent, struct trib_error *err) {
+    if (parent->listen[0] == 0) {
+        return trib_fail(err, TRIB_INVALID, "listen: found an empty list, expected an endpoint or more");
+    }
+    for (const char *line = parent->listen; *line != 0;) {
+        char endpoint[TRIB_ENDPOINT_MAX + 1];
+        size_t bytes = strcspn(line, "\n");
+        TRIB_ASSERT(bytes < sizeof endpoint); /* trib_endpoint_check saw it */
+        memcpy(endpoint, line, bytes);
+        endpoint[bytes] = 0;
+        enum trib_status status =
+            check_exposed("listen", endpoint, "keys.secret", parent->secret_key, node->allow_insecure, err);
+        if (status != TRIB_OK) return status;
+        line += bytes + (line[bytes] != 0);
+    }
+    if ((parent->secret_key[0] != 0) == (parent->allow_keys[0] != 0)) return TRIB_OK;
+    const char *given = parent->secret_key[0] != 0 ? "keys.secret" : "keys.allow";
+    const char *missing = parent->secret_key[0] != 0 ? "keys.allow" : "keys.secret";
+    return trib_fail(err, TRIB_INVALID, "%s is set and %s is not; encryption needs both", given, missing);
+}
+
+/* `own` is where this side's secret keys are. */
+static enum trib_status check_upstream(const struct trib_node_config *node,
+                                       const struct trib_upstream_config *upstream, const char *own_option,
+                                       const char *own, struct trib_error *err) {
+    if (upstream->public_key[0] != 0 && own[0] == 0) {
+        return trib_fail(err, TRIB_INVALID, "upstream.key is set and %s is not; encryption needs both",
+                         own_option);
+    }
+    return check_exposed("upstream.endpoint", upstream->endpoint, "upstream.key", upstream->public_key,
+                         node->allow_insecure, err);
+}
+
+static enum trib_status check_cloud(const void *config, struct trib_error *err) {
+    const struct trib_cloud_config *cloud = config;
+    bool listed = strcmp(cloud->plan.model, "layers") == 0;
+    if (listed && cloud->plan.layers[0] == 0) {
+        return trib_fail(err, TRIB_INVALID, "plan.model is layers and plan.layers is empty; list the layers");
+    }
+    if (!listed && cloud->plan.layers[0] != 0) {
+        return trib_fail(
+            err, TRIB_INVALID,
+            "plan.layers is given and plan.model is %s; set plan.model: layers, or drop the list",
+            cloud->plan.model);
+    }
+    return check_parent(&cloud->node, &cloud->parent, err);
+}
+
+static enum trib_status check_edge(const void *config, struct trib_error *err) {
+    const struct trib_edge_config *edge = config;
+    enum trib_status status = check_parent(&edge->node, &edge->parent, err);
+    if (status != TRIB_OK) return status;
+    return check_upstream(&edge->node, &edge->upstream, "keys.secret", edge->parent.secret_key, err);
+}
+
+static enum trib_status check_device(const void *config, struct trib_error *err) {
+    const struct trib_device_config *device = config;
+    bool several = strchr(device->speed_factor, '\n') != NULL;
+    if (device->speed_factor[0] == 0) {
+        return trib_fail(err, TRIB_INVALID, "speed.factor: found an empty list, expected a factor or more");
+    }
+    if (several && strchr(device->speed_factor, '(') != NULL) {
+        return trib_fail(err, TRIB_INVALID,
+                         "speed.factor: found a list with a distribution in it, expected numbers, or one "
+                         "distribution alone");
+    }
+    return check_upstream(&device->node, &device->upstream, "keys.folder", device->keys_path, err);
+}
+
+/* ---- the roles ---- */
+
+static const struct trib_shortcut cloud_shortcuts[] = {
+    {"--name", "name"}, {"--listen", "listen"}, {"--store", "store.path"}, {"--data", "data.path"}};
+static const struct trib_shortcut edge_shortcuts[] = {{"--name", "name"},
+                                                      {"--listen", "listen"},
+                                                      {"--store", "store.path"},
+                                                      {"--upstream", "upstream.endpoint"}};
+static const struct trib_shortcut device_shortcuts[] = {{"--name", "name"},
+                                                        {"--devices", "devices.count"},
+                                                        {"--first", "devices.first"},
+                                                        {"--workers", "devices.workers"},
+                                                        {"--upstream", "upstream.endpoint"},
+                                                        {"--data", "data.path"}};
+
+static const struct trib_role_config roles[] = {
+    {"cloud", "tributary-cloud", "merges regional updates, evaluates, and keeps the history",
+     trib_cloud_options, COUNT(trib_cloud_options), sizeof(struct trib_cloud_config), cloud_shortcuts,
+     COUNT(cloud_shortcuts), check_cloud},
+    {"edge", "tributary-edge", "averages its devices' updates as they arrive, and forwards regional ones",
+     trib_edge_options, COUNT(trib_edge_options), sizeof(struct trib_edge_config), edge_shortcuts,
+     COUNT(edge_shortcuts), check_edge},
+    {"device", "tributary-device", "trains on data that stays here, and pushes updates", trib_device_options,
+     COUNT(trib_device_options), sizeof(struct trib_device_config), device_shortcuts, COUNT(device_shortcuts),
+     check_device},
+};
+
+const struct trib_role_config *trib_role_configs(size_t *count) {
+    *count = COUNT(roles);
+    return roles;
+}
+
+const struct trib_role_config *trib_role_config_find(const char *role) {
+    for (size_t i = 0; i < COUNT(roles); i++) {
+        if (strcmp(roles[i].role, role) == 0) return &roles[i];
+    }
+    return NULL;
+}
+
+struct trib_log trib_node_log(const struct trib_node_config *node) {
+    struct trib_log log = {
+        .level = TRIB_LOG_INFO, .json = strcmp(node->log_format, "json") == 0, .fd = 2, .node = node->name};
+    enum trib_status status = trib_level_parse(node->log_level, &log.level);
+    TRIB_ASSERT(status == TRIB_OK); /* the table has the same names */
+    return log;
+}

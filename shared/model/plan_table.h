@@ -1,0 +1,104 @@
+/* The rows of the plan's option table, as a macro: the plan alone has them without a prefix, the cloud's
+ * config has the same rows under "plan.". */
+#ifndef TRIB_MODEL_PLAN_TABLE_H
+#define TRIB_MODEL_PLAN_TABLE_H
+
+#include "shared/codec/codec.h"
+#include "shared/model/plan.h"
+#include "shared/rules/rule.h"
+
+#include <math.h>
+#include <stddef.h>
+
+/* For option tables: is it `name` or `name(arguments)`? What may stand there is checked by who uses it. */
+enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err);
+
+/* One row: P the prefix of its name, AT the offset of the struct trib_plan. */
+#define TRIB_PLAN_ROW(P, AT, NAME, TYPE, FIELD, FALLBACK, MIN, MAX, CHECK, HELP)                             \
+    {                                                                                                        \
+        .name = P NAME, .type = (TYPE), .offset = (AT) + offsetof(struct trib_plan, FIELD),                  \
+        .fallback = (FALLBACK), .min = (MIN), .max = (MAX), .check = (CHECK), .help = HELP                   \
+    }
+
+#define TRIB_PLAN_DATA_ROWS(P, AT)                                                                           \
+    TRIB_PLAN_ROW(P, AT, "seed", TRIB_OPT_U64, seed, "1", 0, 0, NULL,                                        \
+                  "Seed of version 0, of the partition and of everything drawn on the way."),                \
+        TRIB_PLAN_ROW(P, AT, "model", TRIB_OPT_STRING, model, "cnn-small", 0, 0, trib_plan_check_spec,       \
+                      "Model to train: softmax, 2nn, cnn-small, lenet5, cnn; or layers, for the list in "    \
+                      "layers."),                                                                            \
+        TRIB_PLAN_ROW(P, AT, "layers", TRIB_OPT_LIST, layers, "", 0, 0, trib_plan_check_spec,                \
+                      "Layers of the model, first to last, when model is layers. Items with commas stand "   \
+                      "in quotes."),                                                                         \
+        TRIB_PLAN_ROW(P, AT, "data.set", TRIB_OPT_STRING, dataset, "mnist", 0, 0, trib_plan_check_spec,      \
+                      "Data set: mnist, fashion-mnist, or glyphs (generated)."),                             \
+        TRIB_PLAN_ROW(P, AT, "data.partition", TRIB_OPT_STRING, partition, "dirichlet(0.5)", 0, 0,           \
+                      trib_plan_check_spec,                                                                  \
+                      "How the data is split among the devices: iid, dirichlet(ALPHA), shards(PER_DEVICE), " \
+                      "quantity(ALPHA)."),                                                                   \
+        TRIB_PLAN_ROW(P, AT, "data.devices", TRIB_OPT_U64, devices, "20", 1, 1e6, NULL,                      \
+                      "How many devices the data is split among; a device's index picks its part."),         \
+        TRIB_PLAN_ROW(P, AT, "data.augment", TRIB_OPT_BOOL, augment, "false", 0, 0, NULL,                    \
+                      "Devices rotate training images by up to 10 degrees and shift them by up to 10%.")
+
+#define TRIB_PLAN_TRAIN_ROWS(P, AT)                                                                          \
+    TRIB_PLAN_ROW(P, AT, "train.epochs", TRIB_OPT_U64, epochs, "1", 1, 1000, NULL,                           \
+                  "Passes over the device's data for an update."),                                           \
+        TRIB_PLAN_ROW(P, AT, "train.batch", TRIB_OPT_U64, batch, "10", 1, 65536, NULL,                       \
+                      "Samples in a training step."),                                                        \
+        TRIB_PLAN_ROW(P, AT, "train.max_samples", TRIB_OPT_U64, max_samples, "1200", 0, 1e12, NULL,          \
+                      "At most so many samples an update, whatever train.epochs says; 0: no limit. The "     \
+                      "update's weight stays the device's whole data."),                                     \
+        TRIB_PLAN_ROW(P, AT, "train.lr", TRIB_OPT_F64, lr, "0.05", 1e-9, 1000, NULL, "Learning rate."),      \
+        TRIB_PLAN_ROW(P, AT, "train.lr_decay", TRIB_OPT_F64, lr_decay, "1", 1e-6, 1, NULL,                   \
+                      "The learning rate is multiplied by this with each version; 1: constant."),            \
+        TRIB_PLAN_ROW(P, AT, "train.momentum", TRIB_OPT_F64, momentum, "0", 0, 0.9999, NULL,                 \
+                      "Momentum of a device's SGD; 0: none."),                                               \
+        TRIB_PLAN_ROW(P, AT, "train.weight_decay", TRIB_OPT_F64, weight_decay, "0", 0, 1, NULL,              \
+                      "Weight decay of a device's SGD; 0: none."),                                           \
+        TRIB_PLAN_ROW(P, AT, "train.clip", TRIB_OPT_F64, clip, "0", 0, INFINITY, NULL,                       \
+                      "Gradients with a larger 2-norm are scaled down to it; 0: never.")
+
+#define TRIB_PLAN_TIER_ROWS(P, AT)                                                                           \
+    TRIB_PLAN_ROW(P, AT, "edge.rule", TRIB_OPT_STRING, edge_rule, "fedbuff(k=3, staleness=polynomial(0.5))", \
+                  0, 0, trib_rule_check_edge_spec, "Aggregation rule of the edges."),                        \
+        TRIB_PLAN_ROW(P, AT, "cloud.rule", TRIB_OPT_STRING, cloud_rule,                                      \
+                      "fedasync(form=delta, alpha=1, staleness=polynomial(0.5))", 0, 0,                      \
+                      trib_rule_check_cloud_spec, "Aggregation rule of the cloud."),                         \
+        TRIB_PLAN_ROW(P, AT, "codec.up", TRIB_OPT_STRING, codec_up, "int8", 0, 0, trib_codec_check_spec,     \
+                      "Codec of updates, device to edge: f32, f16, int8, topk(0.05)+int8."),                 \
+        TRIB_PLAN_ROW(P, AT, "codec.down", TRIB_OPT_STRING, codec_down, "int8", 0, 0, trib_codec_check_spec, \
+                      "Codec of models, edge to device."),                                                   \
+        TRIB_PLAN_ROW(P, AT, "codec.forward", TRIB_OPT_STRING, codec_forward, "int8", 0, 0,                  \
+                      trib_codec_check_spec, "Codec of regional updates, edge to cloud."),                   \
+        TRIB_PLAN_ROW(P, AT, "codec.global", TRIB_OPT_STRING, codec_global, "int8", 0, 0,                    \
+                      trib_codec_check_spec, "Codec of models, cloud to edge."),                             \
+        TRIB_PLAN_ROW(P, AT, "publish.interval", TRIB_OPT_MS, publish_interval_ms, "250ms", 0, 3600e3, NULL, \
+                      "An edge publishes at most once in this time."),                                       \
+        TRIB_PLAN_ROW(P, AT, "publish.global_interval", TRIB_OPT_MS, global_interval_ms, "100ms", 0, 3600e3, \
+                      NULL, "The cloud publishes at most once in this time."),                               \
+        TRIB_PLAN_ROW(P, AT, "forward.updates", TRIB_OPT_U64, forward_updates, "1", 1, 1e6, NULL,            \
+                      "An edge forwards at the first commit after so many updates; 1: at each commit."),     \
+        TRIB_PLAN_ROW(P, AT, "forward.interval", TRIB_OPT_MS, forward_ms, "0", 0, 86400e3, NULL,             \
+                      "... or at the first commit after this time, whichever comes first; 0: by updates "    \
+                      "alone."),                                                                             \
+        TRIB_PLAN_ROW(P, AT, "forward.hold", TRIB_OPT_BOOL, hold, "false", 0, 0, NULL,                       \
+                      "Synchronous tiers: an edge gives its devices no model until its forward is "          \
+                      "contained in the parent's or refused."),                                              \
+        TRIB_PLAN_ROW(P, AT, "staleness_cap", TRIB_OPT_U64, staleness_cap, "1000", 0, 1e12, NULL,            \
+                      "An update staler than this, in commits of its receiver, is refused."),                \
+        TRIB_PLAN_ROW(P, AT, "heartbeat", TRIB_OPT_MS, heartbeat_ms, "5s", 100, 3600e3, NULL,                \
+                      "A participant says something at least this often.")
+
+#define TRIB_PLAN_STOP_ROWS(P, AT)                                                                           \
+    TRIB_PLAN_ROW(P, AT, "stop.accuracy", TRIB_OPT_F64, stop_accuracy, "0", 0, 1, NULL,                      \
+                  "The run stops when a version reaches this accuracy; 0: never."),                          \
+        TRIB_PLAN_ROW(P, AT, "stop.versions", TRIB_OPT_U64, stop_versions, "0", 0, 1e15, NULL,               \
+                      "The run stops after so many versions of the cloud; 0: never."),                       \
+        TRIB_PLAN_ROW(P, AT, "stop.time", TRIB_OPT_MS, stop_ms, "0", 0, 1e15, NULL,                          \
+                      "The run stops after this time; 0: never.")
+
+#define TRIB_PLAN_ROWS(P, AT)                                                                                \
+    TRIB_PLAN_DATA_ROWS(P, AT), TRIB_PLAN_TRAIN_ROWS(P, AT), TRIB_PLAN_TIER_ROWS(P, AT),                     \
+        TRIB_PLAN_STOP_ROWS(P, AT)
+
+#endif
