@@ -94,8 +94,8 @@ const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
                     false},
     [TRIB_WELCOME] = {"WELCOME",
                       BIT(SESSION) | BIT(INCARNATION) | BIT(LAST_NUMBER) | BIT(CREDIT) | BIT(PLAN) |
-                          BIT(FINGERPRINT) | BIT(RUN) | BIT(HEARTBEAT_MS),
-                      BIT(SCHEMA) | BIT(BUILD), false},
+                          BIT(SCHEMA) | BIT(FINGERPRINT) | BIT(RUN) | BIT(HEARTBEAT_MS),
+                      BIT(BUILD), false},
     [TRIB_PULL] = {"PULL", BIT(SESSION), BIT(HELD_VERSION) | BIT(HELD_DIGEST) | BIT(CREDIT), false},
     [TRIB_MODEL] = {"MODEL",
                     BIT(SESSION) | BIT(KIND) | BIT(TO_VERSION) | BIT(TO_DIGEST) | BIT(APPLIED) | BIT(FENCE),
@@ -103,9 +103,10 @@ const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
                         BIT(CODEC) | OFFER,
                     true},
     [TRIB_PUSH] = {"PUSH",
-                   BIT(SESSION) | BIT(NUMBER) | BIT(BASE_VERSION) | BIT(BASE_DIGEST) | BIT(SAMPLES) |
-                       BIT(WEIGHT) | BIT(STEPS),
-                   BIT(AFTER) | BIT(LOSS) | BIT(CODEC) | BIT(REGION) | BIT(HISTOGRAM) | BELOW | OFFER, true},
+                   BIT(SESSION) | BIT(NUMBER) | BIT(BASE_VERSION) | BIT(SAMPLES) | BIT(WEIGHT) | BIT(STEPS),
+                   BIT(AFTER) | BIT(BASE_DIGEST) | BIT(LOSS) | BIT(CODEC) | BIT(REGION) | BIT(HISTOGRAM) |
+                       BELOW | OFFER,
+                   true},
     [TRIB_ACK] = {"ACK", BIT(SESSION) | BIT(NUMBER) | BIT(VERDICT),
                   BIT(STALENESS) | BIT(REASON) | BIT(APPLIED_WEIGHT) | BIT(CREDIT), false},
     [TRIB_CHUNK] = {"CHUNK", BIT(SESSION) | BIT(NUMBER) | BIT(OFFSET), 0, true},
