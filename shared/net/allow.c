@@ -3,7 +3,6 @@
 #include "shared/net/text_file.h"
 
 #include <fcntl.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +41,8 @@ static enum trib_status add(struct trib_allow *allow, const char *key, const cha
     if (allow->count == allow->capacity) {
         size_t capacity = allow->capacity == 0 ? 16 : 2 * allow->capacity;
         struct entry *entries = trib_realloc(allow->entries, capacity * sizeof *entries);
-        if (entries == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for an allow-list of %zu", capacity);
+        if (entries == NULL)
+            return trib_fail(err, TRIB_NOMEM, "no memory for an allow-list of %zu", capacity);
         allow->entries = entries;
         allow->capacity = capacity;
     }
@@ -59,10 +59,11 @@ static enum trib_status read_allow_line(void *ctx, size_t line, char *words[TEXT
     struct trib_error why = {.status = TRIB_OK};
     if (words[0][0] == '#' && strlen(words[0]) != TRIB_KEY_CHARS) return TRIB_OK;
     if (!trib_key_text_ok(words[0]))
-        return trib_fail(err, TRIB_INVALID,
-                         "%s:%zu: found a word of %zu characters that is not a public key; a line is `KEY [name]`, "
-                         "with a key of %d characters of Z85, and a comment starts with #",
-                         allow->path, line, strlen(words[0]), TRIB_KEY_CHARS);
+        return trib_fail(
+            err, TRIB_INVALID,
+            "%s:%zu: found a word of %zu characters that is not a public key; a line is `KEY [name]`, "
+            "with a key of %d characters of Z85, and a comment starts with #",
+            allow->path, line, strlen(words[0]), TRIB_KEY_CHARS);
     if (count > 2)
         return trib_fail(err, TRIB_INVALID, "%s:%zu: more than a key and a name", allow->path, line);
     if (count == 2 && trib_key_name_check(words[1], &why) != TRIB_OK)
@@ -74,8 +75,8 @@ static enum trib_status twice(const struct trib_allow *allow, const struct entry
                               const char *what, struct trib_error *err) {
     size_t first = a->line < b->line ? a->line : b->line;
     size_t second = a->line < b->line ? b->line : a->line;
-    return trib_fail(err, TRIB_INVALID, "%s:%zu: the %s of line %zu again; each may be there once", allow->path,
-                     second, what, first);
+    return trib_fail(err, TRIB_INVALID, "%s:%zu: the %s of line %zu again; each may be there once",
+                     allow->path, second, what, first);
 }
 
 static enum trib_status index_entries(struct trib_allow *allow, struct trib_error *err) {
@@ -160,9 +161,10 @@ static enum trib_status check_new(const char *path, const struct trib_keys *keys
     if (trib_allow_find(allow, keys->public_key) != NULL) {
         status = trib_fail(err, TRIB_DENIED, "the key %s is in %s already", keys->public_key, path);
     } else if (keys->name[0] != 0 && trib_allow_has_identity(allow, keys->name)) {
-        status = trib_fail(err, TRIB_DENIED,
-                           "%s has another key named %s; a name stands for one node: remove the old line first",
-                           path, keys->name);
+        status =
+            trib_fail(err, TRIB_DENIED,
+                      "%s has another key named %s; a name stands for one node: remove the old line first",
+                      path, keys->name);
     }
     trib_allow_free(&allow);
     return status;

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -14,6 +15,7 @@ enum { DEFAULT_SOCKETS = 1000, HOST_MAX = 256 };
 
 struct trib_context {
     void *raw;
+    atomic_uint_fast64_t numbers;
 };
 
 enum trib_status trib_context_new(struct trib_context **out, size_t sockets, struct trib_error *err) {
@@ -36,12 +38,17 @@ void trib_context_free(struct trib_context **context) {
     struct trib_context *c = *context;
     *context = NULL;
     if (c == NULL) return;
-    while (zmq_ctx_term(c->raw) != 0 && errno == EINTR) {}
+    while (zmq_ctx_term(c->raw) != 0 && errno == EINTR) {
+    }
     trib_free(c);
 }
 
 void *trib_context_raw(const struct trib_context *context) {
     return context->raw;
+}
+
+uint64_t trib_context_number(struct trib_context *context) {
+    return atomic_fetch_add(&context->numbers, 1);
 }
 
 static bool starts_with(const char *text, const char *prefix) {
@@ -83,11 +90,12 @@ bool trib_net_is_local(const char *endpoint) {
 
 enum trib_status trib_net_check_plain(const char *endpoint, bool allow_insecure, struct trib_error *err) {
     if (allow_insecure || trib_net_is_local(endpoint)) return TRIB_OK;
-    return trib_fail(err, TRIB_DENIED,
-                     "%s can be reached from other machines and no keys are configured: anybody could read and "
-                     "forge what passes. Make keys with `tributary keys new` and name them in the config, or use "
-                     "127.0.0.1 or ipc://, or set allow_insecure: true on a network that you trust",
-                     endpoint);
+    return trib_fail(
+        err, TRIB_DENIED,
+        "%s can be reached from other machines and no keys are configured: anybody could read and "
+        "forge what passes. Make keys with `tributary keys new` and name them in the config, or use "
+        "127.0.0.1 or ipc://, or set allow_insecure: true on a network that you trust",
+        endpoint);
 }
 
 enum trib_status trib_net_probe_ipc(const char *endpoint, struct trib_error *err) {
@@ -97,8 +105,8 @@ enum trib_status trib_net_probe_ipc(const char *endpoint, struct trib_error *err
     const char *path = endpoint + strlen("ipc://");
     size_t bytes = strlen(path);
     if (bytes >= sizeof address.sun_path)
-        return trib_fail(err, TRIB_INVALID, "the path of %s has %zu bytes, and the system allows %zu", endpoint,
-                         bytes, sizeof address.sun_path - 1);
+        return trib_fail(err, TRIB_INVALID, "the path of %s has %zu bytes, and the system allows %zu",
+                         endpoint, bytes, sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, bytes);
     if (path[0] == '@') address.sun_path[0] = 0; /* Linux's abstract names, as libzmq writes them */
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

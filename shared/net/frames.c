@@ -18,6 +18,10 @@ const char *trib_fault_text(enum trib_fault fault) {
     return "unknown";
 }
 
+bool trib_route_equal(const struct trib_route *a, const struct trib_route *b) {
+    return a->size == b->size && memcmp(a->id, b->id, a->size) == 0;
+}
+
 /* ---- Receiving */
 
 static int receive_frame(zmq_msg_t *frame, void *socket) {
@@ -74,7 +78,8 @@ static bool receive_payload(void *socket, struct frames_in *in) {
     in->message.frames++;
     in->draining = zmq_msg_more(frame);
     if (in->draining) in->message.fault = TRIB_FAULT_FRAMES;
-    if (zmq_msg_size(frame) == 0 && in->message.fault == TRIB_FAULT_NONE) in->message.fault = TRIB_FAULT_EMPTY;
+    if (zmq_msg_size(frame) == 0 && in->message.fault == TRIB_FAULT_NONE)
+        in->message.fault = TRIB_FAULT_EMPTY;
     in->message.payload = trib_blob_wrap(zmq_msg_data(frame), zmq_msg_size(frame), free_frame, frame);
     if (in->message.payload == NULL) free_frame(frame);
     return in->message.payload != NULL;

@@ -13,7 +13,7 @@
 
 /* One message at a time, as it came. Zeroed before its first use. */
 struct frames_in {
-    zmq_msg_t head;  /* frame 1; valid while head_there */
+    zmq_msg_t head; /* frame 1; valid while head_there */
     bool head_there;
     bool draining; /* frames of a refused message are still to be thrown away */
     struct trib_incoming message;
@@ -27,8 +27,8 @@ enum received { RECEIVED_NOTHING, RECEIVED_MESSAGE, RECEIVED_MALFORMED, RECEIVED
 enum received frames_receive(void *socket, bool routed, struct frames_in *in);
 void frames_forget(struct frames_in *in);
 
-/* Sends without waiting or copying the payload. 0, or an errno: EAGAIN (no room), EHOSTUNREACH (no such route),
- * ENOMEM. On an error nothing was sent. */
+/* Sends without waiting or copying the payload. 0, or an errno: EAGAIN (no room), EHOSTUNREACH (no such
+ * route), ENOMEM. On an error nothing was sent. */
 int frames_send(void *socket, const struct trib_route *route, const void *head, size_t head_bytes,
                 struct trib_blob *payload);
 

@@ -21,14 +21,15 @@ static bool is_alnum(char c) {
 enum trib_status trib_key_name_check(const char *name, struct trib_error *err) {
     size_t length = strlen(name);
     if (length == 0 || length > TRIB_KEY_NAME_MAX)
-        return trib_fail(err, TRIB_INVALID, "a name has 1 to %d characters, and this one %zu", TRIB_KEY_NAME_MAX,
-                         length);
+        return trib_fail(err, TRIB_INVALID, "a name has 1 to %d characters, and this one %zu",
+                         TRIB_KEY_NAME_MAX, length);
     for (size_t i = 0; i < length; i++) {
         if (is_alnum(name[i]) || (i > 0 && strchr(".-_", name[i]) != NULL)) continue;
-        return trib_fail(err, TRIB_INVALID,
-                         "character %zu of the name is not allowed: a name is letters, digits, '.', '-' and '_', "
-                         "and starts with a letter or digit",
-                         i + 1);
+        return trib_fail(
+            err, TRIB_INVALID,
+            "character %zu of the name is not allowed: a name is letters, digits, '.', '-' and '_', "
+            "and starts with a letter or digit",
+            i + 1);
     }
     if (length == TRIB_KEY_CHARS)
         return trib_fail(err, TRIB_INVALID, "a name of exactly %d characters could be taken for a key",
@@ -67,8 +68,10 @@ enum trib_status trib_keys_generate(struct trib_keys *out, struct trib_error *er
 static enum trib_status create_file(const char *path, mode_t mode, const char *text, struct trib_error *err) {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0 && errno == EEXIST)
-        return trib_fail(err, TRIB_DENIED, "%s is there already and is not overwritten; remove it or choose "
-                         "another path", path);
+        return trib_fail(err, TRIB_DENIED,
+                         "%s is there already and is not overwritten; remove it or choose "
+                         "another path",
+                         path);
     if (fd < 0) return trib_fail_errno(err, "cannot make %s", path);
     size_t bytes = strlen(text);
     bool ok = write(fd, text, bytes) == (ssize_t)bytes && fsync(fd) == 0;
@@ -112,8 +115,8 @@ struct key_reader {
     struct trib_keys *keys;
 };
 
-static enum trib_status take_field(const struct key_reader *reader, size_t line, const char *value, char *field,
-                                   bool is_name, struct trib_error *err) {
+static enum trib_status take_field(const struct key_reader *reader, size_t line, const char *value,
+                                   char *field, bool is_name, struct trib_error *err) {
     struct trib_error why = {.status = TRIB_OK};
     if (field[0] != 0)
         return trib_fail(err, TRIB_INVALID, "%s:%zu: this was given before; a key file has one of each",
@@ -149,19 +152,22 @@ static enum trib_status check_keys(const char *path, bool need_secret, const str
                                    struct trib_error *err) {
     char derived[TRIB_KEY_CHARS + 1];
     if (keys->public_key[0] == 0)
-        return trib_fail(err, TRIB_INVALID, "%s has no line `public KEY`: it is not a key file, or was cut", path);
+        return trib_fail(err, TRIB_INVALID, "%s has no line `public KEY`: it is not a key file, or was cut",
+                         path);
     if (keys->secret_key[0] == 0) {
         if (!need_secret) return TRIB_OK;
         return trib_fail(err, TRIB_INVALID,
-                         "%s has no line `secret KEY`: this is a public key; name the .key file beside it", path);
+                         "%s has no line `secret KEY`: this is a public key; name the .key file beside it",
+                         path);
     }
     if (zmq_curve_public(derived, keys->secret_key) != 0)
         return trib_fail(err, TRIB_UNSUPPORTED, "this libzmq was built without CURVE");
     if (strcmp(derived, keys->public_key) != 0)
-        return trib_fail(err, TRIB_CORRUPT,
-                         "%s: the public key does not belong to the secret key; the file was changed, make a new "
-                         "pair with `tributary keys new`",
-                         path);
+        return trib_fail(
+            err, TRIB_CORRUPT,
+            "%s: the public key does not belong to the secret key; the file was changed, make a new "
+            "pair with `tributary keys new`",
+            path);
     return TRIB_OK;
 }
 
@@ -170,8 +176,9 @@ static void check_mode(const char *path, const struct trib_keys *keys, struct tr
     if (warning == NULL) return;
     *warning = (struct trib_error){.status = TRIB_OK};
     if (keys->secret_key[0] == 0 || stat(path, &st) != 0 || (st.st_mode & 077) == 0) return;
-    (void)trib_fail(warning, TRIB_DENIED, "%s holds a secret and has mode %04o, so others can use it: chmod 600 %s",
-                    path, (unsigned)st.st_mode & 07777u, path);
+    (void)trib_fail(warning, TRIB_DENIED,
+                    "%s holds a secret and has mode %04o, so others can use it: chmod 600 %s", path,
+                    (unsigned)st.st_mode & 07777u, path);
 }
 
 enum trib_status trib_keys_load(const char *path, bool need_secret, struct trib_keys *out,

@@ -5,6 +5,7 @@
 
 #include "shared/base/blob.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,20 +19,22 @@ enum trib_fault {
     TRIB_FAULT_NONE,
     TRIB_FAULT_FRAMES, /* more than two frames */
     TRIB_FAULT_EMPTY,  /* an empty frame */
-    TRIB_FAULT_ROUTE,  /* a routing id of its own choice, over 8 bytes: it cannot be answered (route.size is 0) */
+    TRIB_FAULT_ROUTE, /* a routing id of its own choice, over 8 bytes: it cannot be answered (route.size is 0)
+                       */
 };
 
 /* All of it is borrowed until the callback returns; a payload is kept with trib_blob_ref. */
 struct trib_incoming {
     struct trib_route route; /* at a client: size 0 */
-    const char *identity;    /* under CURVE the allow-list's name for the key; "" in plain mode and at clients */
-    const uint8_t *head;     /* NULL if it could not be read */
+    const char *identity; /* under CURVE the allow-list's name for the key; "" in plain mode and at clients */
+    const uint8_t *head;  /* NULL if it could not be read */
     size_t head_bytes;
     struct trib_blob *payload; /* NULL: there is none */
     enum trib_fault fault;
     size_t frames; /* as far as they were counted */
 };
 
+bool trib_route_equal(const struct trib_route *a, const struct trib_route *b);
 /* "more than two frames", ... */
 const char *trib_fault_text(enum trib_fault fault);
 

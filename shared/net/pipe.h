@@ -8,7 +8,8 @@
  * An item is a pointer; whoever takes it owns it and all it points to. This is the one place where pointers
  * pass between threads. The queues are a mutex with a condition variable for the actor and an eventfd for the
  * reactor, and not a ZeroMQ PAIR: a limit, "ended" and "stopping" are then part of the queue itself, the
- * answers left after a stop can still be taken, and ThreadSanitizer sees the hand-over with no annotations. */
+ * answers left after a stop can still be taken, and ThreadSanitizer sees the hand-over with no annotations.
+ */
 #ifndef TRIB_NET_PIPE_H
 #define TRIB_NET_PIPE_H
 
@@ -21,7 +22,8 @@ struct trib_actor; /* the owner's end */
 struct trib_pipe;  /* the actor's end */
 
 /* The body of an actor's thread. It prepares itself, calls trib_pipe_ready, and serves until trib_pipe_take
- * gives NULL. Its return value is the actor's result; failing before trib_pipe_ready fails trib_actor_start. */
+ * gives NULL. Its return value is the actor's result; failing before trib_pipe_ready fails trib_actor_start.
+ */
 typedef enum trib_status trib_actor_fn(struct trib_pipe *pipe, void *arg, struct trib_error *err);
 
 struct trib_actor_options {
@@ -32,8 +34,9 @@ struct trib_actor_options {
     void (*drop_answer)(void *item);
 };
 
-/* Starts the thread (with all signals blocked) and waits until it is ready or has failed. `arg` is the actor's
- * until it ends. Errors: what the actor failed with; TRIB_NOMEM; TRIB_IO when there can be no more threads. */
+/* Starts the thread (with all signals blocked) and waits until it is ready or has failed. `arg` is the
+ * actor's until it ends. Errors: what the actor failed with; TRIB_NOMEM; TRIB_IO when there can be no more
+ * threads. */
 enum trib_status trib_actor_start(struct trib_actor **out, trib_actor_fn *fn, void *arg,
                                   const struct trib_actor_options *options,
                                   struct trib_error *err) TRIB_MUST_USE;

@@ -24,7 +24,8 @@ struct trib_timer;
 typedef void trib_handler(void *ctx);
 
 enum trib_status trib_reactor_new(struct trib_reactor **out, struct trib_error *err) TRIB_MUST_USE;
-/* Frees the watches and timers that are left, and gives the signals back. Not from a handler. NULL is fine. */
+/* Frees the watches and timers that are left, and gives the signals back. Not from a handler. NULL is fine.
+ */
 void trib_reactor_free(struct trib_reactor **reactor);
 
 /* Turns until trib_reactor_stop, which a handler calls; the turn is finished first. A stop from before the

@@ -33,8 +33,8 @@ static enum trib_status start(struct trib_reactor *reactor, struct signals *sign
     (void)pthread_sigmask(SIG_BLOCK, NULL, &signals->before);
     signals->fd = signalfd(-1, &signals->caught, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals->fd < 0) return trib_fail_errno(err, "cannot make a signal descriptor");
-    enum trib_status status = trib_reactor_watch_fd(reactor, signals->fd, TRIB_WANT_READ, on_signal, signals,
-                                                    &signals->watch, err);
+    enum trib_status status =
+        trib_reactor_watch_fd(reactor, signals->fd, TRIB_WANT_READ, on_signal, signals, &signals->watch, err);
     if (status != TRIB_OK) {
         (void)close(signals->fd);
         signals->fd = -1;

@@ -43,8 +43,9 @@ static enum trib_status read_lines(FILE *file, const char *path, text_line_fn *e
     int bad = 0;
     for (size_t number = 1; status == TRIB_OK && next_line(file, line, &bad) >= 0; number++) {
         if (bad) {
-            status = trib_fail(err, TRIB_INVALID, "%s:%zu: the line has a NUL byte or more than %d characters",
-                               path, number, TEXT_LINE_MAX);
+            status =
+                trib_fail(err, TRIB_INVALID, "%s:%zu: the line has a NUL byte or more than %d characters",
+                          path, number, TEXT_LINE_MAX);
             break;
         }
         size_t count = split(line, words);

@@ -135,8 +135,8 @@ uint64_t trib_timers_wait_ms(const struct timers *timers, uint64_t now_ms, uint6
     return wait < most ? wait : most;
 }
 
-/* A handler may arm a timer for the past, its own too: it then runs in the next turn, because no more run than
- * were due when this one began. */
+/* A handler may arm a timer for the past, its own too: it then runs in the next turn, because no more run
+ * than were due when this one began. */
 void trib_timers_run(struct timers *timers, uint64_t now_ms) {
     for (size_t left = timers->count; left > 0 && timers->count > 0; left--) {
         struct trib_timer *timer = timers->heap[0];

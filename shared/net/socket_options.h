@@ -1,0 +1,26 @@
+/* Setting options on ZeroMQ sockets. For this folder. */
+#ifndef TRIB_NET_SOCKET_OPTIONS_H
+#define TRIB_NET_SOCKET_OPTIONS_H
+
+#include "shared/base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct transport_options {
+    unsigned send_hwm;
+    unsigned receive_hwm;
+    uint64_t max_frame_bytes;
+    unsigned keepalive_s;
+    unsigned heartbeat_ms;         /* 0: none */
+    unsigned heartbeat_timeout_ms; /* 0: 3 x heartbeat_ms */
+    bool ipv6;
+};
+
+/* Linger 0 and these, on a socket that is neither bound nor connected. */
+enum trib_status set_transport(void *socket, const struct transport_options *options,
+                               struct trib_error *err) TRIB_MUST_USE;
+enum trib_status set_int(void *socket, int option, int value, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status set_text(void *socket, int option, const char *value, struct trib_error *err) TRIB_MUST_USE;
+
+#endif
