@@ -132,9 +132,11 @@ static void put_bare(struct trib_json *json, const char *text) {
     size_t bytes = strlen(text);
     uint64_t whole;
     double number;
+    const char *digits = text + (text[0] == '-');
+    bool padded = digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9'; /* "007" is a name */
     if (trib_parse_u64(text, bytes, &whole)) {
         trib_json_u64(json, whole);
-    } else if (trib_parse_f64(text, bytes, &number)) {
+    } else if (!padded && trib_parse_f64(text, bytes, &number)) {
         trib_json_f64(json, number);
     } else if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
         trib_json_bool(json, text[0] == 't');

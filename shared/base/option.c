@@ -53,19 +53,22 @@ static const char *last_part(const char *name) {
     return dot != NULL ? dot + 1 : name;
 }
 
-/* The nearest key: by the whole name, or one with the same last part ("lr" for "train.lr"). */
+/* The nearest key: one with the same last part ("lr" for "plan.train.lr") if there is any, else by the whole
+ * name. */
 static const char *nearest_key(const struct trib_option *table, size_t count, const char *word) {
-    const char *same_end = NULL;
-    const char **names = trib_alloc_array(count, sizeof *names);
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX;
+    bool same_end = false;
     for (size_t i = 0; i < count; i++) {
-        if (names != NULL) names[i] = table[i].name;
-        if (same_end == NULL && strcmp(last_part(table[i].name), last_part(word)) == 0) {
-            same_end = table[i].name;
-        }
+        bool same = strcmp(last_part(table[i].name), last_part(word)) == 0;
+        size_t d = trib_edit_distance(word, table[i].name);
+        if (same < same_end || (!same && !trib_is_near(d, word, table[i].name))) continue;
+        if (same == same_end && d >= best) continue;
+        same_end = same;
+        best = d;
+        nearest = table[i].name;
     }
-    const char *nearest = names != NULL ? trib_nearest(word, names, count) : NULL;
-    trib_free(names);
-    return nearest != NULL ? nearest : same_end;
+    return nearest;
 }
 
 enum trib_status trib_option_unknown(const struct trib_option *table, size_t count, const char *name,
@@ -266,17 +269,14 @@ enum trib_status trib_option_read_item(const struct trib_option *option, void *c
     return status;
 }
 
-/* An item in double quotes, without them; \" and \\ stand for themselves. NULL and *bytes 0 if it is
- * malformed or memory ran out. */
-static char *unquote(const char *text, size_t *bytes) {
-    char *out = *bytes >= 2 && text[*bytes - 1] == '"' ? trib_alloc(*bytes) : NULL;
-    size_t used = 0, end = *bytes - 1;
-    for (size_t i = 1; out != NULL && i < end; i++) {
+/* Copies an item in double quotes without them; \" and \\ stand for themselves. Its length. */
+static size_t unquote(char *out, const char *text, size_t bytes) {
+    size_t used = 0, end = bytes - 1;
+    for (size_t i = 1; i < end; i++) {
         if (text[i] == '\\' && i + 1 < end) i++;
         out[used++] = text[i];
     }
-    *bytes = used;
-    return out;
+    return used;
 }
 
 static enum trib_status read_list_item(const struct trib_option *option, void *config, bool first,
@@ -286,9 +286,10 @@ static enum trib_status read_list_item(const struct trib_option *option, void *c
     if (bytes == 0 || text[0] != '"') {
         return trib_option_read_item(option, config, first, text, bytes, place, err);
     }
-    size_t plain_bytes = bytes;
-    char *plain = unquote(text, &plain_bytes);
-    if (plain == NULL) return refuse(option, text, bytes, place, err);
+    if (bytes < 2 || text[bytes - 1] != '"') return refuse(option, text, bytes, place, err);
+    char *plain = trib_alloc(bytes);
+    if (plain == NULL) return no_memory(option, err);
+    size_t plain_bytes = unquote(plain, text, bytes);
     enum trib_status status = trib_option_read_item(option, config, first, plain, plain_bytes, place, err);
     trib_free(plain);
     return status;

@@ -26,6 +26,11 @@ bool trib_option_group(const struct trib_option *table, size_t count, const char
 enum trib_status trib_option_unknown(const struct trib_option *table, size_t count, const char *name,
                                      size_t bytes, const struct trib_place *place, struct trib_error *err);
 
+/* Levenshtein's distance; SIZE_MAX where a word is longer than 64 bytes. */
+size_t trib_edit_distance(const char *a, const char *b);
+/* Is a name at this distance from a word worth naming to who wrote the word? */
+bool trib_is_near(size_t distance, const char *word, const char *name);
+
 /* Reads one value, as text, into its field. A list is read as `[a, b]` or `a, b`, split at the commas outside
  * parentheses, items in double quotes where they hold other commas. */
 enum trib_status trib_option_read(const struct trib_option *option, void *config, const char *text,

@@ -186,11 +186,19 @@ static enum trib_status read_map(const struct reader *reader, const yaml_node_t 
 
 /* ---- documents ---- */
 
-static enum trib_status fail_syntax(const yaml_parser_t *parser, const char *origin, struct trib_error *err) {
+static size_t line_of(const char *text, size_t offset) {
+    size_t line = 1;
+    for (size_t i = 0; i < offset; i++) line += text[i] == '\n';
+    return line;
+}
+
+static enum trib_status fail_syntax(const yaml_parser_t *parser, const char *text, size_t bytes,
+                                    const char *origin, struct trib_error *err) {
     if (parser->error == YAML_MEMORY_ERROR) return trib_fail(err, TRIB_NOMEM, "%s: no memory", origin);
-    if (parser->error == YAML_READER_ERROR) {
-        return trib_fail(err, TRIB_INVALID, "%s: found %s at byte %zu, expected YAML in UTF-8", origin,
-                         parser->problem, parser->problem_offset);
+    if (parser->error == YAML_READER_ERROR) { /* it has an offset instead of a mark */
+        size_t offset = parser->problem_offset < bytes ? parser->problem_offset : bytes;
+        return trib_fail(err, TRIB_INVALID, "%s:%zu: not text in UTF-8: %s", origin, line_of(text, offset),
+                         parser->problem);
     }
     return trib_fail(err, TRIB_INVALID, "%s:%zu: not valid YAML: %s%s%s", origin,
                      parser->problem_mark.line + 1, parser->problem, parser->context != NULL ? ", " : "",
@@ -209,7 +217,7 @@ static enum trib_status check_shape(const char *text, size_t bytes, const char *
     size_t depth = 0, documents = 0;
     for (bool end = false; status == TRIB_OK && !end;) {
         if (!yaml_parser_parse(&parser, &event)) {
-            status = fail_syntax(&parser, origin, err);
+            status = fail_syntax(&parser, text, bytes, origin, err);
             break;
         }
         size_t line = event.start_mark.line + 1;
@@ -243,7 +251,7 @@ static enum trib_status with_document(const char *text, size_t bytes, const char
     if (!yaml_parser_initialize(&parser)) return trib_fail(err, TRIB_NOMEM, "%s: no memory", origin);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, bytes);
     if (!yaml_parser_load(&parser, &document)) {
-        status = fail_syntax(&parser, origin, err);
+        status = fail_syntax(&parser, text, bytes, origin, err);
     } else {
         const yaml_node_t *root = yaml_document_get_root_node(&document);
         if (root != NULL && root->type != YAML_MAPPING_NODE) {

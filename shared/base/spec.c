@@ -9,9 +9,10 @@ static size_t least(size_t a, size_t b, size_t c) {
     return m < c ? m : c;
 }
 
-/* Levenshtein's distance, one row at a time; both words shorter than NEAREST_MAX. */
-static size_t distance(const char *a, size_t a_bytes, const char *b, size_t b_bytes) {
-    size_t row[NEAREST_MAX + 1];
+/* One row of the table at a time. */
+size_t trib_edit_distance(const char *a, const char *b) {
+    size_t row[NEAREST_MAX + 1], a_bytes = strlen(a), b_bytes = strlen(b);
+    if (a_bytes > NEAREST_MAX || b_bytes > NEAREST_MAX) return SIZE_MAX;
     for (size_t j = 0; j <= b_bytes; j++) row[j] = j;
     for (size_t i = 0; i < a_bytes; i++) {
         size_t diagonal = row[0];
@@ -25,15 +26,17 @@ static size_t distance(const char *a, size_t a_bytes, const char *b, size_t b_by
     return row[b_bytes];
 }
 
+/* A third of its letters and one more may be wrong, but not all of the name's: then nothing is in common. */
+bool trib_is_near(size_t distance, const char *word, const char *name) {
+    return distance <= strlen(word) / 3 + 1 && distance < strlen(name);
+}
+
 const char *trib_nearest(const char *word, const char *const *names, size_t count) {
-    size_t bytes = strlen(word), best = bytes / 3 + 2;
+    size_t best = SIZE_MAX;
     const char *nearest = NULL;
-    if (bytes > NEAREST_MAX) return NULL;
     for (size_t i = 0; i < count; i++) {
-        size_t name_bytes = strlen(names[i]);
-        if (name_bytes > NEAREST_MAX) continue;
-        size_t d = distance(word, bytes, names[i], name_bytes);
-        if (d >= best || d >= name_bytes) continue; /* nothing in common is not near */
+        size_t d = trib_edit_distance(word, names[i]);
+        if (d >= best || !trib_is_near(d, word, names[i])) continue;
         best = d;
         nearest = names[i];
     }
