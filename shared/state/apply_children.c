@@ -118,6 +118,7 @@ static enum trib_status add_pending(struct trib_state *state, const struct trib_
         .weight = record->weight,
         .applied = record->applied,
         .steps = record->steps,
+        .loss = record->loss,
     };
     return TRIB_OK;
 }
@@ -204,6 +205,7 @@ static void settle_pending(struct trib_state *state) {
         peer->consumed = peer->last;
         g->updates++;
         g->samples += p->samples;
+        g->loss += (double)p->loss * (double)p->samples;
         g->steps += weights > 0 ? (double)p->weight / weights * (double)p->steps : 0;
         if (peer->forward_generation != state->generation) {
             peer->forward_generation = state->generation;

@@ -170,6 +170,7 @@ static void gathered(struct archive *ar, struct trib_gathered *g) {
                            &g->below_updates, &g->below_up_bytes, &g->below_down_bytes, &g->below_raw_bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) u64(ar, numbers[i]);
     f64(ar, &g->steps);
+    f64(ar, &g->loss);
     u64s(ar, &g->histogram);
 }
 
@@ -185,6 +186,7 @@ static void pending(struct archive *ar, struct trib_state *state) {
         u64(ar, &p->weight);
         f32(ar, &p->applied);
         f32(ar, &p->steps);
+        f32(ar, &p->loss);
     }
     u64s(ar, &state->pending_histogram);
 }

@@ -96,13 +96,14 @@ struct trib_peer {
 struct trib_pending {
     size_t peer; /* index in peers */
     uint64_t incarnation, number, samples, weight;
-    float applied, steps;
+    float applied, steps, loss;
 };
 
 /* What has been committed into `own` at an edge since its last forward. */
 struct trib_gathered {
     uint64_t updates, samples, weight, since_ms;
     double steps; /* sum over commits of sum p_i a_i */
+    double loss;  /* sum of loss x samples */
     struct trib_u64s histogram;
     uint64_t below_updates, below_up_bytes, below_down_bytes, below_raw_bytes;
 };

@@ -1,0 +1,65 @@
+/* The parent role: admits participants, judges their updates, commits by the rule, publishes and serves the
+ * model. The cloud and an edge's lower side are the same role over a state of another kind. No I/O: events
+ * with their time go in, actions come out.
+ *
+ * A driver, after every event: take the outbox, carry it out; call poll at the time it returned, or sooner.
+ */
+#ifndef TRIB_AGGREGATOR_AGGREGATOR_H
+#define TRIB_AGGREGATOR_AGGREGATOR_H
+
+#include "shared/state/outbox.h"
+
+struct trib_aggregator_options {
+    uint64_t seed; /* of its session numbers */
+    size_t
+        max_peers; /* participants known at once; more are answered ERROR busy (0: 10,000; at most 65,535) */
+    size_t budget_bytes; /* payloads of all children on their way here, together (0: 8 MiB) */
+    size_t chunk_bytes;  /* pieces of offered payloads (0: 256 KiB) */
+};
+
+struct trib_aggregator;
+
+/* The state and outbox are borrowed for its life. */
+enum trib_status trib_aggregator_new(const struct trib_aggregator_options *options, struct trib_state *state,
+                                     struct trib_outbox *outbox, struct trib_aggregator **out,
+                                     struct trib_error *err) TRIB_MUST_USE;
+void trib_aggregator_free(struct trib_aggregator **aggregator);
+
+/* A message from a child. `identity`: its authenticated name, or NULL in plain mode, where HELLO's name
+ * counts. frame and payload are borrowed (a reference is taken where the payload is kept). */
+void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_route route,
+                             const char *identity, const void *frame, size_t frame_bytes,
+                             struct trib_blob *payload);
+/* The driver saw something that is no message at all (too many frames, an empty one). */
+void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_route route,
+                               const char *identity, const char *what);
+/* Does what is due: commit, publish, tell waiting children, grant credit. Returns when it wants to be called
+ * again. */
+uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms);
+/* Says BYE to every child; FINISHED ends the run for them. */
+void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason);
+/* The store cannot be written: pushes are answered ERROR store with `retry_ms` until cleared with 0. */
+void trib_aggregator_refuse_writes(struct trib_aggregator *a, uint64_t retry_ms);
+
+/* Sum of n_k of the active children (an edge's own `region`). */
+uint64_t trib_aggregator_region(const struct trib_aggregator *a);
+
+/* ---- the cloud ---- */
+/* A version was evaluated on held-out data. */
+void trib_aggregator_evaluated(struct trib_aggregator *a, uint64_t now_ms, uint64_t version, float loss,
+                               float accuracy, uint64_t samples, uint64_t duration_ms);
+/* Ends the run: a STOP record, BYE finished to all. */
+void trib_aggregator_finish(struct trib_aggregator *a, uint64_t now_ms, const char *reason);
+
+/* ---- for status lines and health ---- */
+struct trib_aggregator_status {
+    uint64_t sessions, active;
+    uint64_t accepted, refused, malformed; /* since start */
+    uint64_t up_bytes, down_bytes;         /* from and to children, ZMTP headers included, since start */
+    uint64_t models_sent;
+    uint64_t in_flight_bytes;
+    uint64_t staleness_sum; /* of accepted updates */
+};
+struct trib_aggregator_status trib_aggregator_status(const struct trib_aggregator *a);
+
+#endif

@@ -1,0 +1,105 @@
+/* What the files of shared/aggregator share; nobody else includes this. */
+#ifndef TRIB_AGGREGATOR_INTERNAL_H
+#define TRIB_AGGREGATOR_INTERNAL_H
+
+#include "shared/aggregator/aggregator.h"
+#include "shared/base/rng.h"
+#include "shared/wire/transfer.h"
+
+enum {
+    WINDOW_CHUNKS = 4,      /* chunks of an offered update on their way */
+    LIVENESS_MS = 1000,     /* sessions are looked over so often */
+    EVENTS_PER_SECOND = 20, /* of peers, into the ledger: a hostile one must not fill the disk */
+    FLAPS = 5,              /* incarnation changes of one name within FLAP_MS: two participants share it */
+    FLAP_MS = 30 * 1000,
+    WAIT_MS = 1000 /* how long a child is told to wait when nobody knows */
+};
+
+struct session {
+    uint32_t number; /* on the wire: slot in the low 16 bits, random above; 0: free */
+    trib_route route;
+    size_t peer;
+    uint64_t last_seen_ms;
+    bool active, subscribed;
+    bool waiting;            /* was told to wait: gets ADVANCE when there is something */
+    uint64_t advanced;       /* the newest version it was told of */
+    uint64_t granted, taken; /* session credit and what was used of it */
+    bool offering;           /* wants to send `offer`, and waits for its turn */
+    struct trib_msg offer;   /* texts are not used */
+    char offer_codec[TRIB_CODEC_MAX_SPEC + 1];
+    struct trib_incoming incoming;
+    struct trib_outgoing outgoing;
+    size_t offer_next; /* FIFO of those that wait: slot + 1, 0: none */
+};
+
+/* Volatile per peer, beside state->peers. */
+struct presence {
+    uint32_t session; /* its session's slot + 1; 0: none */
+    uint32_t flaps;
+    uint64_t flap_since_ms;
+};
+
+struct trib_aggregator {
+    struct trib_aggregator_options options;
+    struct trib_state *state;
+    struct trib_outbox *outbox;
+    struct trib_rng rng;
+    uint64_t now_ms, incarnation, liveness_ms;
+    size_t session_count, session_capacity, open_count, free_hint;
+    struct session *sessions;
+    size_t presence_capacity;
+    struct presence *presence;
+    size_t offer_first, offer_last; /* slot + 1 */
+    uint64_t store_retry_ms;
+    uint64_t event_second, event_count, event_dropped;
+    uint64_t commit_up_bytes, commit_down_bytes; /* status bytes at the last commit */
+    uint64_t advanced;                           /* the newest version that children were told of */
+    uint64_t commit_wake_ms;                     /* when the rule wants to be asked again */
+    uint64_t evaluated_version;
+    float evaluated_accuracy;
+    /* the last payload made for several increments or a snapshot, shared by those who need the same */
+    struct {
+        uint64_t from, to;
+        bool snapshot;
+        struct trib_blob *payload;
+        uint8_t full[TRIB_DIGEST_BYTES];
+    } cache;
+    struct trib_aggregator_status status;
+};
+
+/* aggregator.c */
+size_t trib_aggregator_send(struct trib_aggregator *a, trib_route route, uint64_t after,
+                            const struct trib_msg *msg, struct trib_blob *payload);
+bool trib_aggregator_record(struct trib_aggregator *a, struct trib_record *record);
+void trib_aggregator_error(struct trib_aggregator *a, trib_route route, uint64_t session, uint64_t code,
+                           uint64_t number, uint64_t wait_ms, const char *detail);
+/* An event about a peer, for log and ledger, at a bounded rate. */
+void trib_aggregator_event(struct trib_aggregator *a, enum trib_level level, const char *event,
+                           const char *fmt, ...) TRIB_PRINTF(4, 5);
+static inline struct trib_peer *trib_session_peer(const struct trib_aggregator *a,
+                                                  const struct session *session) {
+    return &a->state->peers[session->peer];
+}
+uint64_t trib_aggregator_grant(const struct trib_aggregator *a);
+
+/* push.c */
+void trib_aggregator_on_push(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
+                             struct trib_blob *payload, size_t wire_bytes);
+void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
+                              struct trib_blob *payload);
+/* Lets children that wait with an offer begin, as far as the budget goes. */
+void trib_aggregator_grant_offers(struct trib_aggregator *a);
+void trib_aggregator_forget_offer(struct trib_aggregator *a, struct session *session);
+
+/* commit.c */
+/* Commits if the rule says so; *wake_ms is when to ask again. */
+void trib_aggregator_commit_due(struct trib_aggregator *a, uint64_t *wake_ms);
+
+/* serve.c */
+void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg);
+void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *session);
+/* Tells children of a new version; *wake_ms is when the next publication is allowed. */
+void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms);
+void trib_aggregator_drop_cache(struct trib_aggregator *a);
+
+#endif

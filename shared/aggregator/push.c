@@ -1,0 +1,364 @@
+/* Updates coming up: numbers, offers, verdicts. */
+#include "shared/aggregator/internal.h"
+#include "shared/kernels/kernels.h"
+
+#include "shared/base/alloc.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_WEIGHT ((uint64_t)1 << 40) /* samples, weight, region: beyond this it is no count of anything */
+
+static void acknowledge(struct trib_aggregator *a, struct session *s, uint64_t number,
+                        const struct trib_verdict_kept *verdict) {
+    struct trib_msg msg = {.type = TRIB_ACK};
+    trib_msg_set(&msg, SESSION, session, s->number);
+    trib_msg_set(&msg, NUMBER, number, number);
+    trib_msg_set(&msg, VERDICT, verdict, verdict->verdict);
+    trib_msg_set(&msg, STALENESS, staleness, verdict->staleness);
+    if (verdict->verdict == TRIB_REFUSED)
+        trib_msg_set(&msg, REASON, reason, verdict->reason);
+    else
+        trib_msg_set(&msg, APPLIED_WEIGHT, applied_weight, verdict->applied);
+    uint64_t total = s->taken + trib_aggregator_grant(a);
+    if (total > s->granted) s->granted = total;
+    trib_msg_set(&msg, CREDIT, credit, s->granted);
+    (void)trib_aggregator_send(a, s->route, a->state->position, &msg, NULL);
+}
+
+/* A number that was judged before: the same answer, unless the content is another. */
+static void repeat(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
+                   const struct trib_blob *payload) {
+    const struct trib_verdict_kept *kept = trib_peer_verdict(trib_session_peer(a, s), msg->number);
+    if (kept == NULL) {
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_GAP, msg->number, 0,
+                              "a number judged too long ago");
+        return;
+    }
+    uint32_t crc = payload != NULL
+                       ? trib_kernels()->crc32c(0, trib_blob_data(payload), trib_blob_size(payload))
+                       : (uint32_t)msg->payload_crc;
+    if (kept->crc != crc) {
+        trib_aggregator_event(a, TRIB_LOG_WARN, "number_conflict", "peer=%s number=%" PRIu64,
+                              trib_session_peer(a, s)->identity, msg->number);
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CONFLICT, msg->number, 0,
+                              "this number was used for another update: take a new incarnation");
+        return;
+    }
+    acknowledge(a, s, msg->number, kept);
+}
+
+/* ---- judging ---- */
+
+/* What can be said before the payload is there. */
+static enum trib_reason judge_header(const struct trib_aggregator *a, const struct trib_peer *peer,
+                                     const struct trib_msg *msg, uint64_t *staleness) {
+    const struct trib_state *s = a->state;
+    *staleness = 0;
+    if (s->stopped) return TRIB_REASON_FINISHED;
+    const struct trib_base *base = trib_state_base(s, msg->base_version);
+    if (base == NULL) return TRIB_REASON_BASE;
+    if (trib_msg_has(msg, BASE_DIGEST) && memcmp(msg->base_digest, base->chain, sizeof msg->base_digest) != 0)
+        return TRIB_REASON_BASE;
+    *staleness = s->commits - base->commits;
+    if (msg->base_version < s->fence) return TRIB_REASON_FENCE;
+    if (*staleness > s->plan.staleness_cap) return TRIB_REASON_STALE;
+    bool counts = msg->samples > 0 && msg->samples <= MAX_WEIGHT && msg->weight > 0 &&
+                  msg->weight <= MAX_WEIGHT && msg->region <= MAX_WEIGHT && msg->steps >= 0 &&
+                  msg->histogram.count % 2 == 0;
+    if (!counts) return TRIB_REASON_WEIGHT;
+    if (trib_rule_synchronous(s->rule) &&
+        (msg->base_version != s->published || *staleness > 0 || peer->answered == msg->base_version + 1))
+        return TRIB_REASON_ROUND;
+    if (trib_rule_form(s->rule) == TRIB_RULE_MIXING)
+        for (const struct trib_base *later = base + 1; later < s->bases + s->base_count; later++)
+            if (later->increment == NULL) return TRIB_REASON_BASE;
+    return TRIB_REASON_NONE;
+}
+
+/* The codec of a PUSH: the plan's, or the one it names. *own must be freed. */
+static const struct trib_codec *codec_of(const struct trib_aggregator *a, const struct trib_text *spec,
+                                         struct trib_codec **own) {
+    *own = NULL;
+    if (spec->size == 0) return a->state->codec_in;
+    char text[TRIB_CODEC_MAX_SPEC + 1] = {0};
+    if (spec->size > TRIB_CODEC_MAX_SPEC) return NULL;
+    memcpy(text, spec->data, spec->size);
+    return trib_codec_new(text, own, NULL) == TRIB_OK ? *own : NULL;
+}
+
+/* Population share: this child's region among those of all active ones; a child whose region is not known yet
+ * counts as the mean of the others. */
+static double share_of(const struct trib_aggregator *a, const struct session *s, uint64_t region) {
+    double sum = (double)region;
+    uint64_t known = 1, unknown = 0;
+    for (size_t i = 0; i < a->session_count; i++) {
+        const struct session *other = &a->sessions[i];
+        if (other->number == 0 || other == s || !other->active) continue;
+        uint64_t theirs = trib_session_peer(a, other)->region;
+        sum += (double)theirs;
+        if (theirs > 0)
+            known++;
+        else
+            unknown++;
+    }
+    sum += (double)unknown * sum / (double)known;
+    return (double)region / sum;
+}
+
+/* Cosine of the update with the last commit's step; 0 when there is none. */
+static float cosine(const struct trib_aggregator *a, const struct trib_codec *codec,
+                    const struct trib_blob *payload, double sum_squares) {
+    const struct trib_state *s = a->state;
+    if (s->step == NULL || s->commits == 0 || !(sum_squares > 0)) return 0;
+    const struct trib_kernels *k = trib_kernels();
+    size_t n = trib_state_parameters(s);
+    double step_squares = k->sum_squares(s->step, n), dot = 0;
+    if (!(step_squares > 0)) return 0;
+    float *block = trib_alloc_floats(TRIB_CODEC_BLOCK);
+    if (block == NULL) return 0;
+    struct trib_decoder decoder;
+    trib_decoder_start(&decoder, codec, trib_blob_data(payload), trib_blob_size(payload), n);
+    for (size_t at = 0; at < n; at += TRIB_CODEC_BLOCK) {
+        size_t count = n - at < TRIB_CODEC_BLOCK ? n - at : TRIB_CODEC_BLOCK;
+        memset(block, 0, count * sizeof *block);
+        trib_decoder_add(&decoder, count, 1.0f, block);
+        dot += k->dot(block, s->step + at, count);
+    }
+    trib_free(block);
+    double value = dot / sqrt(step_squares * sum_squares);
+    return isfinite(value) ? (float)value : 0;
+}
+
+static void weigh(const struct trib_aggregator *a, const struct session *s, const struct trib_msg *msg,
+                  struct trib_record *record) {
+    uint64_t region = trib_msg_has(msg, REGION) && msg->region > 0 ? msg->region : msg->weight;
+    struct trib_rule_update update = {.staleness = record->staleness,
+                                      .weight = (double)msg->weight,
+                                      .share = share_of(a, s, region),
+                                      .steps = (double)msg->steps};
+    struct trib_rule_weight weight = trib_rule_weigh(a->state->rule, &a->state->memory, &update);
+    trib_rec_set(record, FACTOR, factor, weight.factor);
+    trib_rec_set(record, APPLIED, applied, weight.applied);
+    trib_rec_set(record, NORM_ADD, norm_add, weight.norm);
+    trib_rec_set(record, REGION, region, region);
+}
+
+static void fill_record(struct trib_record *record, const struct trib_aggregator *a, const struct session *s,
+                        const struct trib_msg *msg, size_t wire_bytes) {
+    const struct trib_peer *peer = trib_session_peer(a, s);
+    trib_rec_set(record, PEER, peer, ((struct trib_text){peer->identity, strlen(peer->identity)}));
+    trib_rec_set(record, INCARNATION, incarnation, peer->incarnation);
+    trib_rec_set(record, NUMBER, number, msg->number);
+    trib_rec_set(record, BASE, base_version, msg->base_version);
+    trib_rec_set(record, SAMPLES, samples, msg->samples);
+    trib_rec_set(record, WEIGHT, weight, msg->weight);
+    trib_rec_set(record, STEPS, steps, msg->steps);
+    trib_rec_set(record, LOSS, loss, msg->loss);
+    trib_rec_set(record, WIRE_BYTES, wire_bytes, wire_bytes);
+    trib_rec_set(record, RAW_BYTES, raw_bytes, trib_state_parameters(a->state) * sizeof(float));
+    if (msg->codec.size > 0 && msg->codec.size <= TRIB_CODEC_MAX_SPEC)
+        trib_rec_set(record, CODEC, codec, msg->codec);
+    if (msg->histogram.count > 0) trib_rec_set(record, HISTOGRAM, histogram, msg->histogram);
+    if (!trib_msg_has(msg, BELOW_UPDATES)) return;
+    trib_rec_set(record, BELOW_UPDATES, below_updates, msg->below_updates);
+    trib_rec_set(record, BELOW_UP, below_up_bytes, msg->below_up_bytes);
+    trib_rec_set(record, BELOW_DOWN, below_down_bytes, msg->below_down_bytes);
+    trib_rec_set(record, BELOW_RAW, below_raw_bytes, msg->below_raw_bytes);
+}
+
+/* Judges an update whose payload is here (or is refused without it, `payload` NULL), and answers. */
+static void judge(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
+                  struct trib_blob *payload, size_t wire_bytes) {
+    const struct trib_state *state = a->state;
+    struct trib_record record = {.kind = TRIB_REC_VERDICT};
+    fill_record(&record, a, s, msg, wire_bytes);
+    uint64_t staleness;
+    enum trib_reason reason = judge_header(a, trib_session_peer(a, s), msg, &staleness);
+    trib_rec_set(&record, STALENESS, staleness, staleness);
+    size_t bytes = trib_blob_size(payload);
+    uint32_t crc = payload != NULL ? trib_kernels()->crc32c(0, trib_blob_data(payload), bytes)
+                                   : (uint32_t)msg->payload_crc;
+    trib_rec_set(&record, PAYLOAD_CRC, payload_crc, crc);
+    struct trib_codec *own = NULL;
+    const struct trib_codec *codec = codec_of(a, &msg->codec, &own);
+    double sum_squares = 0;
+    if (reason == TRIB_REASON_NONE && codec == NULL) reason = TRIB_REASON_CODEC;
+    if (reason == TRIB_REASON_NONE) {
+        enum trib_status status = payload == NULL
+                                      ? TRIB_INVALID
+                                      : trib_codec_check(codec, trib_blob_data(payload), bytes,
+                                                         trib_state_parameters(state), &sum_squares, NULL);
+        if (status == TRIB_OK && !isfinite((float)sqrt(sum_squares))) status = TRIB_LIMIT;
+        if (status != TRIB_OK) reason = status == TRIB_LIMIT ? TRIB_REASON_NOT_FINITE : TRIB_REASON_PAYLOAD;
+    }
+    if (reason == TRIB_REASON_NONE) {
+        trib_rec_set(&record, UPDATE_NORM, update_norm, (float)sqrt(sum_squares));
+        if (state->step != NULL)
+            trib_rec_set(&record, COSINE, cosine, cosine(a, codec, payload, sum_squares));
+        weigh(a, s, msg, &record);
+        record.payload = payload;
+    } else {
+        trib_rec_set(&record, REASON, reason, reason);
+    }
+    trib_codec_free(&own);
+    trib_rec_set(&record, VERDICT, verdict, reason == TRIB_REASON_NONE ? TRIB_ACCEPTED : TRIB_REFUSED);
+    if (!trib_aggregator_record(a, &record)) return;
+    if (reason == TRIB_REASON_NONE) {
+        a->status.accepted++;
+        a->status.staleness_sum += staleness;
+        uint64_t wake_ms;
+        trib_aggregator_commit_due(a, &wake_ms);
+    } else {
+        a->status.refused++;
+    }
+    acknowledge(a, s, msg->number, trib_peer_verdict(trib_session_peer(a, s), msg->number));
+}
+
+/* ---- offers ---- */
+
+void trib_aggregator_forget_offer(struct trib_aggregator *a, struct session *s) {
+    if (!s->offering) return;
+    size_t me = (size_t)(s - a->sessions) + 1, *link = &a->offer_first, last = 0;
+    while (*link != 0 && *link != me) {
+        last = *link;
+        link = &a->sessions[*link - 1].offer_next;
+    }
+    if (*link == me) {
+        *link = s->offer_next;
+        if (a->offer_last == me) a->offer_last = last;
+    }
+    s->offer_next = 0;
+    s->offering = false;
+}
+
+static void grant_pieces(struct trib_aggregator *a, struct session *s) {
+    struct trib_msg msg = {.type = TRIB_CREDIT};
+    trib_msg_set(&msg, SESSION, session, s->number);
+    trib_msg_set(&msg, NUMBER, number, s->incoming.number);
+    trib_msg_set(&msg, OFFSET, offset, s->incoming.have);
+    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, a->options.chunk_bytes);
+    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, a->options.chunk_bytes * WINDOW_CHUNKS);
+    (void)trib_aggregator_send(a, s->route, 0, &msg, NULL);
+}
+
+void trib_aggregator_grant_offers(struct trib_aggregator *a) {
+    while (a->offer_first != 0) {
+        struct session *s = &a->sessions[a->offer_first - 1];
+        size_t bytes = (size_t)s->offer.payload_bytes;
+        /* One transfer is always let in, so that a budget below the model's size still works. */
+        if (a->status.in_flight_bytes > 0 && a->status.in_flight_bytes + bytes > a->options.budget_bytes)
+            return;
+        trib_aggregator_forget_offer(a, s);
+        if (s->incoming.blob != NULL) a->status.in_flight_bytes -= s->incoming.total;
+        if (trib_incoming_start(&s->incoming, s->offer.number, bytes, (uint32_t)s->offer.payload_crc) !=
+            TRIB_OK) {
+            trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, s->offer.number, 5000,
+                                  "out of memory for this payload");
+            continue;
+        }
+        a->status.in_flight_bytes += bytes;
+        grant_pieces(a, s);
+    }
+}
+
+static void take_offer(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
+                       size_t wire_bytes) {
+    uint64_t staleness;
+    struct trib_codec *own;
+    const struct trib_codec *codec = codec_of(a, &msg->codec, &own);
+    bool hopeless = codec == NULL ||
+                    judge_header(a, trib_session_peer(a, s), msg, &staleness) != TRIB_REASON_NONE ||
+                    msg->payload_bytes == 0 ||
+                    msg->payload_bytes > trib_codec_max_bytes(codec, trib_state_parameters(a->state));
+    trib_codec_free(&own);
+    if (hopeless) { /* refused without a byte of it */
+        judge(a, s, msg, NULL, wire_bytes);
+        return;
+    }
+    s->offer = *msg;
+    memset(s->offer_codec, 0, sizeof s->offer_codec);
+    if (msg->codec.size > 0) memcpy(s->offer_codec, msg->codec.data, msg->codec.size);
+    s->offer.codec = (struct trib_text){NULL, 0};
+    if (s->offering) return;
+    s->offering = true;
+    s->offer_next = 0;
+    size_t me = (size_t)(s - a->sessions) + 1;
+    if (a->offer_last != 0)
+        a->sessions[a->offer_last - 1].offer_next = me;
+    else
+        a->offer_first = me;
+    a->offer_last = me;
+    trib_aggregator_grant_offers(a);
+}
+
+void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
+                             struct trib_blob *payload, size_t wire_bytes) {
+    const struct trib_peer *peer = trib_session_peer(a, s);
+    size_t bytes = trib_blob_size(payload);
+    if (bytes > TRIB_FREE_PAYLOAD) {
+        s->taken += bytes;
+        if (s->taken > s->granted) {
+            s->taken -= bytes;
+            trib_aggregator_event(a, TRIB_LOG_WARN, "credit_exceeded", "peer=%s bytes=%zu", peer->identity,
+                                  bytes);
+            trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, msg->number, 1000,
+                                  "a payload beyond what was granted: offer it first");
+            return;
+        }
+    }
+    if (a->store_retry_ms > 0) {
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_STORE, msg->number, a->store_retry_ms,
+                              "the journal cannot be written");
+        return;
+    }
+    if (msg->number == 0 || msg->after >= msg->number) {
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_MALFORMED, msg->number, 0,
+                              "a number is at least 1 and above `after`");
+    } else if (msg->number <= peer->last) {
+        repeat(a, s, msg, payload);
+    } else if (msg->after > peer->last) {
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_GAP, msg->number, 0,
+                              "an update before this one is missing: say HELLO and send it first");
+    } else if (payload == NULL && trib_msg_has(msg, PAYLOAD_BYTES)) {
+        take_offer(a, s, msg, wire_bytes);
+    } else {
+        judge(a, s, msg, payload, wire_bytes);
+    }
+}
+
+void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
+                              struct trib_blob *payload) {
+    struct trib_incoming *in = &s->incoming;
+    if (in->blob == NULL || msg->number != in->number || s->offer.number != in->number) return;
+    enum trib_status status =
+        trib_incoming_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
+    if (status == TRIB_INVALID) {
+        a->status.malformed++;
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_MALFORMED, msg->number, 0,
+                              "a piece outside its payload");
+        return;
+    }
+    if (!trib_incoming_complete(in)) {
+        if (status == TRIB_AGAIN || in->have % (a->options.chunk_bytes * (WINDOW_CHUNKS / 2)) == 0)
+            grant_pieces(a, s);
+        return;
+    }
+    uint32_t crc = in->crc;
+    struct trib_msg offer = s->offer;
+    offer.codec = (struct trib_text){s->offer_codec, strlen(s->offer_codec)};
+    a->status.in_flight_bytes -= in->total;
+    struct trib_blob *whole = trib_incoming_take(in);
+    if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
+        trib_aggregator_event(a, TRIB_LOG_WARN, "payload_damaged", "peer=%s number=%" PRIu64,
+                              trib_session_peer(a, s)->identity, msg->number);
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, msg->number, 100,
+                              "the payload arrived damaged: offer it again");
+    } else {
+        judge(a, s, &offer, whole, trib_zmtp_bytes(64, trib_blob_size(whole)));
+    }
+    trib_blob_unref(&whole);
+    trib_aggregator_grant_offers(a);
+}

@@ -1,0 +1,224 @@
+/* Models going down: published on demand, served as what a child lacks. */
+#include "shared/aggregator/internal.h"
+#include "shared/kernels/kernels.h"
+#include "shared/model/digest.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void trib_aggregator_drop_cache(struct trib_aggregator *a) {
+    trib_blob_unref(&a->cache.payload);
+    memset(&a->cache, 0, sizeof a->cache);
+}
+
+static uint64_t interval(const struct trib_state *s) {
+    return s->role == TRIB_ROLE_EDGE ? s->plan.publish_interval_ms : s->plan.global_interval_ms;
+}
+
+/* Is there something newer than what is published, and when may it be? */
+static bool publish_due(const struct trib_aggregator *a, uint64_t *at_ms) {
+    const struct trib_state *s = a->state;
+    *at_ms = UINT64_MAX;
+    if (!s->has_model || s->stopped) return false;
+    if (s->base_count > 0 && s->published == s->version) return false;
+    *at_ms = s->base_count > 0 ? s->published_ms + interval(s) : 0;
+    return a->now_ms >= *at_ms;
+}
+
+static void publish(struct trib_aggregator *a) {
+    struct trib_state *s = a->state;
+    struct trib_record record = {.kind = TRIB_REC_PUBLISH};
+    trib_rec_set(&record, VERSION, version, s->version);
+    if (s->exact_next) {
+        trib_rec_set(&record, MODEL_KIND, model_kind, TRIB_MODEL_SNAPSHOT);
+    } else {
+        struct trib_model_reader reader;
+        struct trib_source source = trib_state_source(s, true, &reader);
+        struct trib_error err;
+        if (trib_codec_encode(s->codec_pub, &source, &record.payload, &err) != TRIB_OK) {
+            trib_aggregator_event(a, TRIB_LOG_ERROR, "publish_failed", "error=\"%s\"", err.text);
+            return;
+        }
+        trib_rec_set(&record, MODEL_KIND, model_kind, TRIB_MODEL_INCREMENTS);
+        trib_rec_set(&record, FROM, from_version, s->published);
+        trib_digest_chain(s->bases[s->base_count - 1].chain, trib_blob_data(record.payload),
+                          trib_blob_size(record.payload), record.chain);
+        record.present |= (uint64_t)1 << TRIB_R_CHAIN;
+        const char *spec = trib_codec_spec(s->codec_pub);
+        trib_rec_set(&record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
+    }
+    trib_aggregator_drop_cache(a);
+    (void)trib_aggregator_record(a, &record);
+    trib_blob_unref(&record.payload);
+}
+
+/* ---- serving ---- */
+
+static void wait_for(struct trib_aggregator *a, struct session *session, uint64_t wait_ms) {
+    session->waiting = true;
+    struct trib_msg msg = {.type = TRIB_WAIT};
+    trib_msg_set(&msg, SESSION, session, session->number);
+    trib_msg_set(&msg, WAIT_MS, wait_ms, wait_ms);
+    (void)trib_aggregator_send(a, session->route, 0, &msg, NULL);
+}
+
+/* The payload of all increments after `from`, if they are kept and cheaper than a snapshot. */
+static struct trib_blob *increments_after(struct trib_aggregator *a, const struct trib_base *from,
+                                          struct trib_u64s *sizes) {
+    const struct trib_state *s = a->state;
+    const struct trib_base *end = s->bases + s->base_count;
+    size_t total = 0;
+    sizes->count = 0;
+    for (const struct trib_base *b = from + 1; b < end; b++) {
+        if (b->increment == NULL || sizes->count == TRIB_U64S_MAX) return NULL;
+        sizes->items[sizes->count++] = trib_blob_size(b->increment);
+        total += trib_blob_size(b->increment);
+    }
+    if (total >= trib_state_parameters(s) * sizeof(float)) return NULL;
+    if (sizes->count == 1) return trib_blob_ref(from[1].increment);
+    if (a->cache.payload != NULL && !a->cache.snapshot && a->cache.from == from->version &&
+        a->cache.to == s->published)
+        return trib_blob_ref(a->cache.payload);
+    struct trib_blob *all = trib_blob_new(total);
+    size_t at = 0;
+    for (const struct trib_base *b = from + 1; all != NULL && b < end; b++) {
+        memcpy(trib_blob_mutable(all) + at, trib_blob_data(b->increment), trib_blob_size(b->increment));
+        at += trib_blob_size(b->increment);
+    }
+    if (all == NULL) return NULL;
+    trib_aggregator_drop_cache(a);
+    a->cache.from = from->version;
+    a->cache.to = s->published;
+    a->cache.payload = trib_blob_ref(all);
+    return all;
+}
+
+static struct trib_blob *snapshot(struct trib_aggregator *a) {
+    const struct trib_state *s = a->state;
+    if (a->cache.payload == NULL || !a->cache.snapshot || a->cache.to != s->published) {
+        trib_aggregator_drop_cache(a);
+        size_t n = trib_state_parameters(s);
+        a->cache.payload = trib_blob_copy(s->P, n * sizeof *s->P);
+        if (a->cache.payload == NULL) return NULL;
+        trib_digest_floats(s->P, n, a->cache.full);
+        a->cache.snapshot = true;
+        a->cache.to = s->published;
+    }
+    return trib_blob_ref(a->cache.payload);
+}
+
+static void send_payload(struct trib_aggregator *a, struct session *session, struct trib_msg *msg,
+                         struct trib_blob *payload, uint64_t frame_bytes) {
+    size_t bytes = trib_blob_size(payload);
+    trib_outgoing_drop(&session->outgoing);
+    if (bytes > frame_bytes) { /* larger than the child takes at once: an offer */
+        trib_msg_set(msg, PAYLOAD_BYTES, payload_bytes, bytes);
+        trib_msg_set(msg, PAYLOAD_CRC, payload_crc,
+                     trib_kernels()->crc32c(0, trib_blob_data(payload), bytes));
+        trib_outgoing_start(&session->outgoing, msg->to_version, payload);
+        payload = NULL;
+    }
+    (void)trib_aggregator_send(a, session->route, a->state->position, msg, payload);
+    a->status.models_sent++;
+}
+
+static void serve(struct trib_aggregator *a, struct session *session, const struct trib_msg *pull) {
+    const struct trib_state *s = a->state;
+    const struct trib_base *newest = &s->bases[s->base_count - 1];
+    const struct trib_base *held =
+        trib_msg_has(pull, HELD_DIGEST) ? trib_state_base(s, pull->held_version) : NULL;
+    if (held != NULL && memcmp(held->chain, pull->held_digest, sizeof held->chain) != 0) held = NULL;
+    struct trib_msg msg = {.type = TRIB_MODEL};
+    trib_msg_set(&msg, SESSION, session, session->number);
+    trib_msg_set(&msg, TO_VERSION, to_version, newest->version);
+    memcpy(msg.to_digest, newest->chain, sizeof msg.to_digest);
+    msg.present |= (uint64_t)1 << TRIB_F_TO_DIGEST;
+    trib_msg_set(&msg, APPLIED, applied, trib_session_peer(a, session)->applied);
+    trib_msg_set(&msg, FENCE, fence, s->fence);
+    struct trib_blob *payload = NULL;
+    if (held == newest) {
+        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_CURRENT);
+    } else if (held != NULL && (payload = increments_after(a, held, &msg.increments)) != NULL) {
+        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_INCREMENTS);
+        msg.present |= (uint64_t)1 << TRIB_F_INCREMENTS;
+        trib_msg_set(&msg, FROM_VERSION, from_version, held->version);
+        memcpy(msg.from_digest, held->chain, sizeof msg.from_digest);
+        msg.present |= (uint64_t)1 << TRIB_F_FROM_DIGEST;
+    } else if (s->seed_published) {
+        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_SEED);
+        trib_msg_set(&msg, SEED, seed, s->seed);
+    } else if ((payload = snapshot(a)) != NULL) {
+        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_SNAPSHOT);
+        memcpy(msg.full_digest, a->cache.full, sizeof msg.full_digest);
+        msg.present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
+    } else {
+        wait_for(a, session, WAIT_MS);
+        return;
+    }
+    session->waiting = false;
+    session->advanced = newest->version;
+    send_payload(a, session, &msg, payload, trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD);
+    trib_blob_unref(&payload);
+}
+
+void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg) {
+    const struct trib_state *s = a->state;
+    if (s->stopped) {
+        struct trib_msg bye = {.type = TRIB_BYE};
+        trib_msg_set(&bye, SESSION, session, session->number);
+        trib_msg_set(&bye, REASON, reason, TRIB_BYE_FINISHED);
+        (void)trib_aggregator_send(a, session->route, s->position, &bye, NULL);
+        return;
+    }
+    uint64_t at;
+    if (publish_due(a, &at)) publish(a);
+    /* Synchronous tiers: the next round begins when the parent's answer to the last one is here. */
+    bool on_hold =
+        s->plan.hold && s->role == TRIB_ROLE_EDGE && (s->held_count > 0 || s->gathered.updates > 0);
+    bool answered = trib_rule_synchronous(s->rule) && s->base_count > 0 &&
+                    trib_session_peer(a, session)->answered == s->published + 1;
+    if (s->base_count == 0 || on_hold || answered)
+        wait_for(a, session, at != UINT64_MAX && at > a->now_ms ? at - a->now_ms : WAIT_MS);
+    else
+        serve(a, session, msg);
+}
+
+void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *session) {
+    size_t offset;
+    struct trib_blob *piece;
+    while ((piece = trib_outgoing_next(&session->outgoing, &offset)) != NULL) {
+        struct trib_msg msg = {.type = TRIB_CHUNK};
+        trib_msg_set(&msg, SESSION, session, session->number);
+        trib_msg_set(&msg, NUMBER, number, session->outgoing.number);
+        trib_msg_set(&msg, OFFSET, offset, offset);
+        (void)trib_aggregator_send(a, session->route, 0, &msg, piece);
+        trib_blob_unref(&piece);
+    }
+}
+
+void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
+    const struct trib_state *s = a->state;
+    *wake_ms = UINT64_MAX;
+    if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
+    bool on_hold =
+        s->plan.hold && s->role == TRIB_ROLE_EDGE && (s->held_count > 0 || s->gathered.updates > 0);
+    if (on_hold) return;
+    uint64_t at;
+    if (!publish_due(a, &at) && at != UINT64_MAX) {
+        *wake_ms = at;
+        return;
+    }
+    a->advanced = s->version + 1;
+    for (size_t i = 0; i < a->session_count; i++) {
+        struct session *session = &a->sessions[i];
+        if (session->number == 0 || !(session->waiting || session->subscribed)) continue;
+        if (!session->waiting && session->advanced == s->version) continue;
+        session->waiting = false;
+        struct trib_msg msg = {.type = TRIB_ADVANCE};
+        trib_msg_set(&msg, SESSION, session, session->number);
+        trib_msg_set(&msg, TO_VERSION, to_version, s->version);
+        if (a->evaluated_version > 0)
+            trib_msg_set(&msg, ACCURACY_PPM, accuracy_ppm, (uint64_t)(a->evaluated_accuracy * 1e6f));
+        (void)trib_aggregator_send(a, session->route, s->position, &msg, NULL);
+    }
+}

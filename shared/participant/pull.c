@@ -1,0 +1,178 @@
+/* Models coming down: asked for, checked, taken. */
+#include "shared/kernels/kernels.h"
+#include "shared/model/digest.h"
+#include "shared/participant/internal.h"
+
+#include "shared/base/alloc.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void trib_participant_pull(struct trib_participant *p) {
+    const struct trib_state *s = p->state;
+    struct trib_msg msg = {.type = TRIB_PULL};
+    if (s->has_model && !p->without_model) {
+        trib_msg_set(&msg, HELD_VERSION, held_version, s->parent_version);
+        memcpy(msg.held_digest, s->parent_chain, sizeof msg.held_digest);
+        msg.present |= (uint64_t)1 << TRIB_F_HELD_DIGEST;
+    }
+    trib_msg_set(&msg, CREDIT, credit, p->options.frame_bytes);
+    p->pull_open = true;
+    p->pull_sent_ms = p->now_ms;
+    trib_participant_send(p, &msg, NULL);
+}
+
+/* What the parent sent does not fit what is held: asks for all of it. */
+static void start_over(struct trib_participant *p, const char *why) {
+    trib_outbox_event(p->outbox, p->state, p->now_ms, false, TRIB_LOG_WARN, "model_refused", "error=\"%s\"",
+                      why);
+    trib_incoming_drop(&p->incoming);
+    p->without_model = true;
+    p->pull_open = false;
+    p->pull_at_ms = p->now_ms + BACKOFF_MIN_MS;
+}
+
+static const char *check_increments(struct trib_participant *p, const struct trib_msg *msg,
+                                    const struct trib_blob *payload) {
+    const struct trib_state *s = p->state;
+    if (!s->has_model || msg->from_version != s->parent_version ||
+        memcmp(msg->from_digest, s->parent_chain, sizeof msg->from_digest) != 0)
+        return "increments from a version that is not held";
+    uint8_t chain[TRIB_DIGEST_BYTES];
+    memcpy(chain, s->parent_chain, sizeof chain);
+    const uint8_t *data = trib_blob_data(payload);
+    size_t left = trib_blob_size(payload);
+    for (size_t i = 0; i < msg->increments.count; i++) {
+        uint64_t size = msg->increments.items[i];
+        if (size > left) return "increments longer than their payload";
+        if (trib_codec_check(s->codec_held, data, (size_t)size, trib_state_parameters(s), NULL, NULL) !=
+            TRIB_OK)
+            return "an increment that is not of the plan's codec";
+        trib_digest_chain(chain, data, (size_t)size, chain);
+        data += size;
+        left -= (size_t)size;
+    }
+    if (left != 0) return "increments shorter than their payload";
+    return memcmp(chain, msg->to_digest, sizeof chain) == 0 ? NULL : "increments with another chain digest";
+}
+
+static const char *check_whole(struct trib_participant *p, const struct trib_msg *msg,
+                               const struct trib_blob *payload) {
+    const struct trib_state *s = p->state;
+    size_t n = trib_state_parameters(s);
+    uint8_t full[TRIB_DIGEST_BYTES], chain[TRIB_DIGEST_BYTES];
+    float *values = trib_alloc_floats(n);
+    if (values == NULL) return "out of memory for a model";
+    const char *problem = NULL;
+    if (msg->kind == TRIB_MODEL_SEED)
+        trib_schema_draw(&s->schema, msg->seed, values);
+    else if (trib_blob_size(payload) != n * sizeof *values)
+        problem = "a snapshot of the wrong size";
+    else
+        memcpy(values, trib_blob_data(payload), n * sizeof *values);
+    if (problem == NULL) {
+        trib_digest_floats(values, n, full);
+        trib_digest_chain_start(s->schema.fingerprint, full, chain);
+        if (msg->kind == TRIB_MODEL_SEED && memcmp(chain, msg->to_digest, sizeof chain) != 0)
+            problem = "a seed that gives another model here";
+        else if (trib_msg_has(msg, FULL_DIGEST) && memcmp(full, msg->full_digest, sizeof full) != 0)
+            problem = "a snapshot with another digest";
+        else if (!trib_kernels()->all_finite(values, n))
+            problem = "a model with NaN or infinity";
+    }
+    trib_free(values);
+    return problem;
+}
+
+static void model_ready(struct trib_participant *p) {
+    p->pull_open = false;
+    p->without_model = false;
+    if (p->state->role == TRIB_ROLE_DEVICE) {
+        p->want_model = false;
+        if (p->training || trib_participant_unacknowledged(p) != NULL) return;
+        p->training = true;
+        trib_outbox_simple(p->outbox, TRIB_ACTION_TRAIN);
+    } else {
+        p->pull_at_ms = p->now_ms + EDGE_PULL_MS;
+    }
+}
+
+static void take_model(struct trib_participant *p, const struct trib_msg *msg, struct trib_blob *payload) {
+    const char *problem = msg->kind == TRIB_MODEL_INCREMENTS ? check_increments(p, msg, payload)
+                          : msg->kind == TRIB_MODEL_SEED || msg->kind == TRIB_MODEL_SNAPSHOT
+                              ? check_whole(p, msg, payload)
+                              : "a model of unknown kind";
+    if (problem != NULL) {
+        start_over(p, problem);
+        return;
+    }
+    struct trib_record record = {.kind = TRIB_REC_PARENT, .payload = payload};
+    trib_rec_set(&record, MODEL_KIND, model_kind, msg->kind);
+    trib_rec_set(&record, FROM, from_version, msg->from_version);
+    trib_rec_set(&record, VERSION, version, msg->to_version);
+    trib_rec_set(&record, FENCE, fence, msg->fence);
+    trib_rec_set(&record, APPLIED_NUMBER, applied_number, msg->applied);
+    trib_rec_set(&record, INCREMENTS, increments, msg->increments);
+    if (msg->kind == TRIB_MODEL_SEED) trib_rec_set(&record, SEED, seed, msg->seed);
+    memcpy(record.chain, msg->to_digest, sizeof record.chain);
+    record.present |= (uint64_t)1 << TRIB_R_CHAIN;
+    if (trib_participant_record(p, &record)) model_ready(p);
+}
+
+void trib_participant_on_model(struct trib_participant *p, const struct trib_msg *msg,
+                               struct trib_blob *payload) {
+    const struct trib_state *s = p->state;
+    if (p->training) return; /* asked for before; the next one will do */
+    bool held = s->has_model && msg->to_version == s->parent_version &&
+                memcmp(msg->to_digest, s->parent_chain, sizeof msg->to_digest) == 0;
+    if (held || msg->kind == TRIB_MODEL_CURRENT) {
+        if (held && !p->without_model)
+            model_ready(p);
+        else
+            start_over(p, "told that another version is held");
+        return;
+    }
+    if (!trib_msg_has(msg, PAYLOAD_BYTES)) {
+        take_model(p, msg, payload);
+        return;
+    }
+    size_t limit = trib_state_parameters(s) * sizeof(float) + TRIB_FREE_PAYLOAD;
+    if (msg->payload_bytes == 0 || msg->payload_bytes > limit) {
+        start_over(p, "an offer larger than the model");
+        return;
+    }
+    if (trib_incoming_start(&p->incoming, msg->to_version, (size_t)msg->payload_bytes,
+                            (uint32_t)msg->payload_crc) != TRIB_OK) {
+        start_over(p, "out of memory for a model");
+        return;
+    }
+    p->offered = *msg;
+    p->pull_sent_ms = p->now_ms;
+    trib_participant_credit(p);
+}
+
+void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg *msg,
+                               struct trib_blob *payload) {
+    struct trib_incoming *in = &p->incoming;
+    if (in->blob == NULL || msg->number != in->number) return;
+    p->pull_sent_ms = p->now_ms;
+    enum trib_status status =
+        trib_incoming_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
+    if (status == TRIB_INVALID) {
+        start_over(p, "a piece outside its payload");
+        return;
+    }
+    if (!trib_incoming_complete(in)) {
+        /* Half a window ahead is enough to keep the line busy. */
+        if (status == TRIB_AGAIN || in->have % ((size_t)CHUNK_BYTES * (WINDOW_CHUNKS / 2)) == 0)
+            trib_participant_credit(p);
+        return;
+    }
+    uint32_t crc = in->crc;
+    struct trib_blob *whole = trib_incoming_take(in);
+    if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc)
+        start_over(p, "a payload with another checksum");
+    else
+        take_model(p, &p->offered, whole);
+    trib_blob_unref(&whole);
+}

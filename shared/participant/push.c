@@ -1,0 +1,192 @@
+/* Updates going up: made, sent, sent again, acknowledged. */
+#include "shared/kernels/kernels.h"
+#include "shared/participant/internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+const struct trib_held *trib_participant_unacknowledged(const struct trib_participant *p) {
+    for (size_t i = 0; i < p->state->held_count; i++)
+        if (!p->state->held[i].acknowledged) return &p->state->held[i];
+    return NULL;
+}
+
+bool trib_participant_forward_due(const struct trib_participant *p, uint64_t *wake_ms) {
+    const struct trib_state *s = p->state;
+    const struct trib_gathered *g = &s->gathered;
+    *wake_ms = UINT64_MAX;
+    if (!s->started || s->stopped || !s->has_model || g->updates == 0 || s->held_count == TRIB_HELD_MAX ||
+        trib_participant_unacknowledged(p) != NULL)
+        return false;
+    if (g->updates >= s->plan.forward_updates) return true;
+    if (s->plan.forward_ms == 0) return false;
+    *wake_ms = g->since_ms + s->plan.forward_ms;
+    return p->now_ms >= *wake_ms;
+}
+
+/* Encodes `own`, fills in what both kinds of participants share, records it. */
+static bool record_forward(struct trib_participant *p, struct trib_record *record) {
+    struct trib_state *s = p->state;
+    struct trib_source source = trib_source_floats(s->own, trib_state_parameters(s));
+    struct trib_error err;
+    enum trib_status status = trib_codec_encode(s->codec_out, &source, &record->payload, &err);
+    if (status != TRIB_OK) {
+        trib_outbox_event(p->outbox, s, p->now_ms, s->role == TRIB_ROLE_EDGE, TRIB_LOG_ERROR, "encode_failed",
+                          "error=\"%s\"", err.text);
+        struct trib_record voided = {.kind = TRIB_REC_VOID};
+        trib_rec_set(&voided, TEXT, text, ((struct trib_text){"not_finite", 10}));
+        (void)trib_participant_record(p, &voided);
+        return false;
+    }
+    const uint8_t *data = trib_blob_data(record->payload);
+    size_t bytes = trib_blob_size(record->payload);
+    trib_rec_set(record, NUMBER, number, s->next_number);
+    trib_rec_set(record, PAYLOAD_CRC, payload_crc, trib_kernels()->crc32c(0, data, bytes));
+    const char *spec = trib_codec_spec(s->codec_out);
+    trib_rec_set(record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
+    trib_rec_set(record, RAW_BYTES, raw_bytes, trib_state_parameters(s) * sizeof(float));
+    bool done = trib_participant_record(p, record);
+    trib_blob_unref(&record->payload);
+    return done;
+}
+
+void trib_participant_forward(struct trib_participant *p) {
+    const struct trib_state *s = p->state;
+    const struct trib_gathered *g = &s->gathered;
+    struct trib_record record = {.kind = TRIB_REC_FORWARD};
+    trib_rec_set(&record, BASE, base_version, trib_histogram_base(&g->histogram));
+    trib_rec_set(&record, SAMPLES, samples, g->samples);
+    trib_rec_set(&record, WEIGHT, weight, g->weight);
+    uint64_t region = p->options.region != NULL ? p->options.region(p->options.region_ctx) : g->weight;
+    trib_rec_set(&record, REGION, region, region > g->weight ? region : g->weight);
+    trib_rec_set(&record, STEPS, steps, (float)g->steps);
+    trib_rec_set(&record, LOSS, loss, g->samples > 0 ? (float)(g->loss / (double)g->samples) : 0.0f);
+    trib_rec_set(&record, HISTOGRAM, histogram, g->histogram);
+    trib_rec_set(&record, BELOW_UPDATES, below_updates, g->below_updates);
+    trib_rec_set(&record, BELOW_UP, below_up_bytes, g->below_up_bytes);
+    trib_rec_set(&record, BELOW_DOWN, below_down_bytes, g->below_down_bytes);
+    trib_rec_set(&record, BELOW_RAW, below_raw_bytes, g->below_raw_bytes);
+    (void)record_forward(p, &record);
+}
+
+void trib_participant_submit(struct trib_participant *p, uint64_t now_ms,
+                             const struct trib_submission *submission) {
+    struct trib_state *s = p->state;
+    p->now_ms = now_ms;
+    if (!p->training) return; /* the run or the parent changed meanwhile */
+    p->training = false;
+    p->want_model = true;
+    p->pull_at_ms = now_ms;
+    if (submission->parent_incarnation != s->parent_incarnation ||
+        submission->base_version != s->parent_version)
+        return;
+    if (s->held_count == TRIB_HELD_MAX) return;
+    if (!trib_kernels()->all_finite(submission->difference, trib_state_parameters(s))) {
+        trib_outbox_event(p->outbox, s, now_ms, false, TRIB_LOG_ERROR, "training_diverged", "base=%" PRIu64,
+                          submission->base_version);
+        p->pull_at_ms = now_ms + 1000;
+        return;
+    }
+    trib_state_gather(s, submission->difference);
+    struct trib_record record = {.kind = TRIB_REC_FORWARD};
+    trib_rec_set(&record, BASE, base_version, submission->base_version);
+    trib_rec_set(&record, SAMPLES, samples, submission->samples);
+    trib_rec_set(&record, WEIGHT, weight, submission->weight);
+    trib_rec_set(&record, STEPS, steps, submission->steps);
+    trib_rec_set(&record, LOSS, loss, submission->loss);
+    (void)record_forward(p, &record);
+}
+
+void trib_participant_abandon(struct trib_participant *p, uint64_t now_ms) {
+    p->now_ms = now_ms;
+    p->training = false;
+    p->want_model = true;
+    p->pull_at_ms = now_ms + 1000;
+}
+
+static uint64_t previous_held(const struct trib_participant *p, uint64_t number) {
+    uint64_t after = 0;
+    for (size_t i = 0; i < p->state->held_count; i++)
+        if (p->state->held[i].number < number) after = p->state->held[i].number;
+    return after;
+}
+
+static void fill_push(const struct trib_participant *p, const struct trib_held *held, struct trib_msg *msg) {
+    trib_msg_set(msg, NUMBER, number, held->number);
+    uint64_t after = previous_held(p, held->number);
+    if (after > 0) trib_msg_set(msg, AFTER, after, after);
+    trib_msg_set(msg, BASE_VERSION, base_version, held->base_version);
+    if (held->base_digest_known) {
+        memcpy(msg->base_digest, held->base_digest, sizeof msg->base_digest);
+        msg->present |= (uint64_t)1 << TRIB_F_BASE_DIGEST;
+    }
+    trib_msg_set(msg, SAMPLES, samples, held->samples);
+    trib_msg_set(msg, WEIGHT, weight, held->weight);
+    trib_msg_set(msg, STEPS, steps, held->steps);
+    trib_msg_set(msg, LOSS, loss, held->loss);
+    if (p->state->role != TRIB_ROLE_EDGE) return;
+    trib_msg_set(msg, REGION, region, held->region);
+    trib_msg_set(msg, HISTOGRAM, histogram, held->histogram);
+    trib_msg_set(msg, BELOW_UPDATES, below_updates, held->below_updates);
+    trib_msg_set(msg, BELOW_UP_BYTES, below_up_bytes, held->below_up_bytes);
+    trib_msg_set(msg, BELOW_DOWN_BYTES, below_down_bytes, held->below_down_bytes);
+    trib_msg_set(msg, BELOW_RAW_BYTES, below_raw_bytes, held->below_raw_bytes);
+}
+
+void trib_participant_push(struct trib_participant *p) {
+    const struct trib_held *held = trib_participant_unacknowledged(p);
+    if (held == NULL) return;
+    struct trib_msg msg = {.type = TRIB_PUSH};
+    fill_push(p, held, &msg);
+    size_t bytes = trib_blob_size(held->payload);
+    bool granted = bytes <= TRIB_FREE_PAYLOAD ||
+                   (bytes <= p->options.frame_bytes && p->sent_credited + bytes <= p->credit);
+    if (p->pushed_number != held->number) p->status.pushed++;
+    p->pushed_number = held->number;
+    p->pushed_ms = p->now_ms;
+    if (granted) {
+        if (bytes > TRIB_FREE_PAYLOAD) p->sent_credited += bytes;
+        trib_participant_send(p, &msg, held->payload);
+        return;
+    }
+    trib_msg_set(&msg, PAYLOAD_BYTES, payload_bytes, bytes);
+    trib_msg_set(&msg, PAYLOAD_CRC, payload_crc, held->payload_crc);
+    if (p->outgoing.payload == NULL || p->outgoing.number != held->number)
+        trib_outgoing_start(&p->outgoing, held->number, held->payload);
+    trib_participant_send(p, &msg, NULL);
+}
+
+void trib_participant_send_pieces(struct trib_participant *p) {
+    size_t offset;
+    struct trib_blob *piece;
+    while ((piece = trib_outgoing_next(&p->outgoing, &offset)) != NULL) {
+        struct trib_msg msg = {.type = TRIB_CHUNK};
+        trib_msg_set(&msg, NUMBER, number, p->outgoing.number);
+        trib_msg_set(&msg, OFFSET, offset, offset);
+        trib_participant_send(p, &msg, piece);
+        trib_blob_unref(&piece);
+    }
+}
+
+void trib_participant_on_ack(struct trib_participant *p, const struct trib_msg *msg) {
+    if (trib_msg_has(msg, CREDIT) && msg->credit > p->credit) p->credit = msg->credit;
+    if (p->outgoing.number == msg->number) trib_outgoing_drop(&p->outgoing);
+    if (p->pushed_number == msg->number) p->pushed_number = 0;
+    const struct trib_held *held = NULL;
+    for (size_t i = 0; i < p->state->held_count; i++)
+        if (p->state->held[i].number == msg->number) held = &p->state->held[i];
+    if (held == NULL || held->acknowledged) return;
+    struct trib_record record = {.kind = TRIB_REC_ACKED};
+    trib_rec_set(&record, NUMBER, number, msg->number);
+    trib_rec_set(&record, VERDICT, verdict, msg->verdict);
+    trib_rec_set(&record, REASON, reason, msg->reason);
+    trib_rec_set(&record, STALENESS, staleness, msg->staleness);
+    (void)trib_participant_record(p, &record);
+    if (msg->verdict == TRIB_ACCEPTED) {
+        p->status.accepted++;
+    } else {
+        p->status.refused++;
+        trib_outbox_event(p->outbox, p->state, p->now_ms, false, TRIB_LOG_WARN, "update_refused",
+                          "number=%" PRIu64 " reason=%s", msg->number, trib_reason_name(msg->reason));
+    }
+}

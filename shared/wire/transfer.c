@@ -1,0 +1,73 @@
+#include "shared/wire/transfer.h"
+
+#include <string.h>
+
+enum trib_status trib_incoming_start(struct trib_incoming *in, uint64_t number, size_t total, uint32_t crc) {
+    if (in->blob != NULL && in->number == number && in->total == total && in->crc == crc) return TRIB_OK;
+    trib_incoming_drop(in);
+    in->blob = trib_blob_new(total);
+    if (in->blob == NULL) return TRIB_NOMEM;
+    in->number = number;
+    in->total = total;
+    in->crc = crc;
+    return TRIB_OK;
+}
+
+enum trib_status trib_incoming_piece(struct trib_incoming *in, size_t offset, const void *data,
+                                     size_t bytes) {
+    if (in->blob == NULL || offset > in->total || bytes > in->total - offset) return TRIB_INVALID;
+    if (offset != in->have || bytes == 0) return TRIB_AGAIN;
+    memcpy(trib_blob_mutable(in->blob) + offset, data, bytes);
+    in->have += bytes;
+    return TRIB_OK;
+}
+
+struct trib_blob *trib_incoming_take(struct trib_incoming *in) {
+    struct trib_blob *blob = in->blob;
+    *in = (struct trib_incoming){0};
+    return blob;
+}
+
+void trib_incoming_drop(struct trib_incoming *in) {
+    trib_blob_unref(&in->blob);
+    *in = (struct trib_incoming){0};
+}
+
+void trib_outgoing_start(struct trib_outgoing *out, uint64_t number, struct trib_blob *payload) {
+    trib_outgoing_drop(out);
+    out->number = number;
+    out->payload = trib_blob_ref(payload);
+}
+
+void trib_outgoing_grant(struct trib_outgoing *out, size_t offset, size_t chunk, size_t window) {
+    if (out->payload == NULL || offset > trib_blob_size(out->payload)) return;
+    out->chunk = chunk;
+    size_t end =
+        window > trib_blob_size(out->payload) - offset ? trib_blob_size(out->payload) : offset + window;
+    /* A grant that does not move on means that what was sent beyond it is lost. */
+    if (offset > out->sent || end <= out->granted) out->sent = offset;
+    out->granted = end;
+}
+
+struct trib_blob *trib_outgoing_next(struct trib_outgoing *out, size_t *offset) {
+    if (out->payload == NULL || out->chunk == 0 || out->sent >= out->granted) return NULL;
+    size_t bytes = out->granted - out->sent < out->chunk ? out->granted - out->sent : out->chunk;
+    struct trib_blob *piece = trib_blob_slice(out->payload, out->sent, bytes);
+    if (piece == NULL) return NULL;
+    *offset = out->sent;
+    out->sent += bytes;
+    return piece;
+}
+
+void trib_outgoing_drop(struct trib_outgoing *out) {
+    trib_blob_unref(&out->payload);
+    *out = (struct trib_outgoing){0};
+}
+
+static size_t zmtp_frame(size_t bytes) {
+    return bytes + (bytes > 255 ? 9 : 2);
+}
+
+size_t trib_zmtp_bytes(size_t frame_bytes, size_t payload_bytes) {
+    return zmtp_frame(frame_bytes) + (payload_bytes > 0 ? zmtp_frame(payload_bytes) : 0);
+}
