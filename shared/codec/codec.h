@@ -1,9 +1,21 @@
 /* Codecs: how a vector of floats becomes bytes and back. Encoding reads its input in blocks from a source, so
  * that a sum of vectors need never be stored; decoding adds into a vector, in order, in pieces of any length,
  * so that a model can be computed block by block. A codec is chosen by a spec: "f32", "f16", "int8",
- * "topk(0.05)+int8".
+ * "topk(0.05)+int8": a value codec, or a sparsifier, `+` and the value codec of what it keeps.
  *
- * The same input gives the same bytes on every processor; the same bytes, scale and vector the same sums. */
+ * The same input gives the same bytes on every processor; the same bytes, scale and vector the same sums.
+ *
+ * What the bytes are (little-endian):
+ *   f32   4 bytes a value
+ *   f16   2 bytes a value, IEEE half, rounded to nearest even; beyond +-65504 the nearest finite half
+ *   int8  blocks of 256 values, the last one short: an f32 scale, then a signed byte q a value, -127..127.
+ *         value = scale * q. scale = max|x| / 127 (the next float below it where scale * 127 would overflow),
+ *         q = clamp(round_half_even(x * (1 / scale))), all in f32. Where 1 / scale is not finite (a block of
+ *         zeros, or of magnitudes below 4e-37) scale and all q are 0.
+ *   topk  u32 k = min(count, max(1, ceil(fraction * count))), computed in double; k positions in ascending
+ * order, each as its distance from the one before (the first: from 0), LEB128 in as few bytes as possible;
+ *         then the k values by the codec behind the `+`. The k largest magnitudes; of equal ones the lower
+ *         positions. A value is added only where it stands: y[p] += (a * value). */
 #ifndef TRIB_CODEC_CODEC_H
 #define TRIB_CODEC_CODEC_H
 
@@ -42,12 +54,14 @@ enum trib_status trib_codec_check_spec(const char *spec, struct trib_error *err)
 
 /* No encoding of `count` floats is larger than this. */
 size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count);
-/* Encodes all of the source into a new blob. TRIB_INVALID if it holds NaN or infinity. */
+/* Encodes all of the source into a new blob. TRIB_LIMIT, with "NaN or infinity" in the text, if it holds one;
+ * TRIB_UNSUPPORTED if the codec cannot take that many values (topk: 2^32 and more). */
 enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct trib_source *source,
                                    struct trib_blob **out, struct trib_error *err) TRIB_MUST_USE;
 /* Is this an encoding of `count` finite floats, to the byte? Everything from outside passes here before
- * anything below is called on it. On success, *sum_squares (if not NULL) is the squared 2-norm of what it
- * decodes to. */
+ * anything below is called on it. TRIB_INVALID: not an encoding of that many floats; TRIB_LIMIT, with "NaN or
+ * infinity" in the text: it is one, but not all values are finite. On success, *sum_squares (if not NULL) is
+ * the squared 2-norm of what it decodes to. */
 enum trib_status trib_codec_check(const struct trib_codec *codec, const void *data, size_t bytes,
                                   size_t count, double *sum_squares, struct trib_error *err) TRIB_MUST_USE;
 /* y[i] += a * value[i] for all i; `data` must have passed trib_codec_check. The bits are those of the
@@ -68,11 +82,20 @@ void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *c
 void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y);
 
 /* The table, for --help, docs and the conformance test. */
+enum trib_codec_kind {
+    TRIB_CODEC_VALUES, /* gives every value its bytes; stands alone or last */
+    TRIB_CODEC_SPARSE  /* keeps some positions; a value codec follows behind a `+` */
+};
 struct trib_codec_row {
     const char *name, *summary;
     const char *example; /* a spec that uses it */
     const struct trib_option *params;
     size_t param_count;
+    enum trib_codec_kind kind;
+    size_t config_bytes; /* of the struct that params fill */
+    /* its functions, one of the two by kind; shared/codec's own (codec_row.h) */
+    const struct trib_codec_values *values;
+    const struct trib_codec_sparse *sparse;
 };
 const struct trib_codec_row *trib_codec_rows(size_t *count);
 

@@ -1,0 +1,55 @@
+/* f32: the values as they are. */
+#include "shared/codec/codec_row.h"
+
+#include "shared/kernels/kernels.h"
+
+#include <string.h>
+
+enum { CHUNK = TRIB_VALUES_BLOCK };
+
+static size_t bytes(size_t count) {
+    return count * sizeof(float);
+}
+
+static bool encode(uint8_t *data, size_t first, const float *values, size_t n) {
+    if (!trib_kernels()->all_finite(values, n)) return false;
+    if (n > 0) memcpy(data + bytes(first), values, bytes(n));
+    return true;
+}
+
+/* Values [at, at + *n) of the payload, *n at most CHUNK, at an address that floats may stand at. */
+static const float *chunk(const uint8_t *data, size_t at, size_t end, float *aligned, size_t *n) {
+    *n = end - at < CHUNK ? end - at : CHUNK;
+    memcpy(aligned, data + bytes(at), bytes(*n));
+    return aligned;
+}
+
+static enum trib_status check(const uint8_t *data, size_t count, double *sum_squares,
+                              struct trib_error *err) {
+    const struct trib_kernels *kernels = trib_kernels();
+    float aligned[CHUNK];
+    double sum = 0.0;
+    for (size_t at = 0, n; at < count; at += n) {
+        const float *values = chunk(data, at, count, aligned, &n);
+        if (!kernels->all_finite(values, n)) return trib_codec_not_finite("f32", err);
+        if (sum_squares != NULL) sum += kernels->sum_squares(values, n);
+    }
+    if (sum_squares != NULL) *sum_squares = sum;
+    return TRIB_OK;
+}
+
+static void add(const uint8_t *data, size_t first, size_t n, float a, float *y) {
+    const struct trib_kernels *kernels = trib_kernels();
+    const uint8_t *from = data + bytes(first);
+    if ((uintptr_t)from % _Alignof(float) == 0) {
+        kernels->add_scaled(y, (const float *)(const void *)from, a, n);
+        return;
+    }
+    float aligned[CHUNK];
+    for (size_t at = 0, m; at < n; at += m) {
+        const float *values = chunk(from, at, n, aligned, &m);
+        kernels->add_scaled(y + at, values, a, m);
+    }
+}
+
+const struct trib_codec_values trib_codec_f32 = {bytes, encode, check, add};
