@@ -1,0 +1,66 @@
+/* Any bytes as an encoding: byte 0 picks the codec, bytes 1 and 2 the count. What the check lets through
+ * decodes to finite values, whole and in pieces alike, and its norm is the one reported. */
+#include "shared/codec/codec.h"
+
+#include "shared/base/alloc.h"
+
+#include <math.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+enum { HEAD = 3, PIECE = 97 };
+
+static const char *const extra[] = {"topk(0.3)+f32", "topk(1)+f16"};
+enum { EXTRA = sizeof extra / sizeof extra[0] };
+
+static struct trib_codec *pick(uint8_t which) {
+    size_t count;
+    const struct trib_codec_row *rows = trib_codec_rows(&count);
+    size_t i = which % (count + EXTRA);
+    struct trib_codec *codec = NULL;
+    enum trib_status status = trib_codec_new(i < count ? rows[i].example : extra[i - count], &codec, NULL);
+    TRIB_ASSERT(status == TRIB_OK);
+    return codec;
+}
+
+static void decode(const struct trib_codec *codec, const uint8_t *data, size_t bytes, size_t count,
+                   double squares) {
+    float *whole = trib_alloc_floats(count), *pieces = trib_alloc_floats(count);
+    struct trib_decoder decoder;
+    double sum = 0.0;
+    TRIB_ASSERT(whole != NULL && pieces != NULL);
+    trib_codec_add(codec, data, bytes, count, 1.0F, whole);
+    trib_decoder_start(&decoder, codec, data, bytes, count);
+    while (decoder.position < count) {
+        size_t n = count - decoder.position < PIECE ? count - decoder.position : PIECE;
+        trib_decoder_add(&decoder, n, 1.0F, pieces + decoder.position);
+    }
+    for (size_t i = 0; i < count; i++) {
+        TRIB_ASSERT(isfinite(whole[i]));
+        sum += (double)whole[i] * (double)whole[i];
+    }
+    TRIB_ASSERT(memcmp(whole, pieces, count * sizeof *whole) == 0);
+    TRIB_ASSERT(fabs(sum - squares) <= 1e-4 * sum + 1e-70);
+    trib_free(whole);
+    trib_free(pieces);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+    struct trib_error err;
+    double squares = -1.0;
+    if (bytes < HEAD) return 0;
+    struct trib_codec *codec = pick(data[0]);
+    size_t count = (size_t)data[1] | (size_t)data[2] << 8;
+    const uint8_t *payload = data + HEAD;
+    size_t payload_bytes = bytes - HEAD;
+    enum trib_status status = trib_codec_check(codec, payload, payload_bytes, count, &squares, &err);
+    if (status == TRIB_OK) {
+        decode(codec, payload, payload_bytes, count, squares);
+        TRIB_ASSERT(payload_bytes <= trib_codec_max_bytes(codec, count));
+    } else {
+        TRIB_ASSERT(err.status == status && (status == TRIB_INVALID || status == TRIB_LIMIT));
+    }
+    trib_codec_free(&codec);
+    return 0;
+}
