@@ -65,7 +65,8 @@ static enum trib_status read_plan(struct trib_state *state, const struct trib_re
         trib_options_defaults(trib_plan_options, trib_plan_option_count, &state->plan, err);
     if (status == TRIB_OK)
         status = trib_options_parse(trib_plan_options, trib_plan_option_count, &state->plan,
-                                    record->plan.data, record->plan.size, "the plan", err);
+                                    record->plan.size > 0 ? record->plan.data : "", record->plan.size,
+                                    "the plan", err);
     if (status != TRIB_OK) return status;
     trib_buf_append(&state->plan_text, record->plan.data, record->plan.size);
     if (state->plan_text.failed) return trib_fail(err, TRIB_NOMEM, "out of memory for the plan");
