@@ -31,8 +31,8 @@ static void close_session(struct trib_aggregator *a, struct session *s) {
     if (s->number == 0) return;
     trib_aggregator_forget_offer(a, s);
     a->status.in_flight_bytes -= s->incoming.blob != NULL ? s->incoming.total : 0;
-    trib_incoming_drop(&s->incoming);
-    trib_outgoing_drop(&s->outgoing);
+    trib_inbound_drop(&s->incoming);
+    trib_outbound_drop(&s->outgoing);
     if (s->active) a->status.active--;
     if (s->peer < a->presence_capacity) a->presence[s->peer].session = 0;
     *s = (struct session){0};
@@ -61,7 +61,7 @@ struct trib_aggregator_status trib_aggregator_status(const struct trib_aggregato
     return a->status;
 }
 
-size_t trib_aggregator_send(struct trib_aggregator *a, trib_route route, uint64_t after,
+size_t trib_aggregator_send(struct trib_aggregator *a, trib_child_route route, uint64_t after,
                             const struct trib_msg *msg, struct trib_blob *payload) {
     size_t bytes = trib_outbox_send(a->outbox, TRIB_ACTION_SEND_CHILD, route, after, msg, payload);
     if (bytes == 0) return 0;
@@ -75,7 +75,7 @@ bool trib_aggregator_record(struct trib_aggregator *a, struct trib_record *recor
     return trib_outbox_record(a->outbox, a->state, record);
 }
 
-void trib_aggregator_error(struct trib_aggregator *a, trib_route route, uint64_t session, uint64_t code,
+void trib_aggregator_error(struct trib_aggregator *a, trib_child_route route, uint64_t session, uint64_t code,
                            uint64_t number, uint64_t wait_ms, const char *detail) {
     struct trib_msg msg = {.type = TRIB_ERROR};
     trib_msg_set(&msg, SESSION, session, session);
@@ -109,7 +109,7 @@ void trib_aggregator_event(struct trib_aggregator *a, enum trib_level level, con
     trib_outbox_event(a->outbox, a->state, a->now_ms, true, level, event, "%s", text);
 }
 
-void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_route route,
+void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
                                const char *identity, const char *what) {
     a->now_ms = now_ms;
     a->status.malformed++;
@@ -205,7 +205,7 @@ static void say_bye(struct trib_aggregator *a, const struct session *s, enum tri
 }
 
 /* Refuses a HELLO that cannot be taken; true if it was. */
-static bool hello_refused(struct trib_aggregator *a, trib_route route, const struct trib_msg *msg,
+static bool hello_refused(struct trib_aggregator *a, trib_child_route route, const struct trib_msg *msg,
                           const struct trib_text *name) {
     const struct trib_state *state = a->state;
     if (msg->protocol_min > TRIB_PROTOCOL_VERSION || msg->protocol_max < TRIB_PROTOCOL_VERSION) {
@@ -233,7 +233,7 @@ static bool hello_refused(struct trib_aggregator *a, trib_route route, const str
 }
 
 /* Admits the incarnation; NULL if it was answered with an error. */
-static struct trib_peer *admit(struct trib_aggregator *a, trib_route route, const struct trib_msg *msg,
+static struct trib_peer *admit(struct trib_aggregator *a, trib_child_route route, const struct trib_msg *msg,
                                const struct trib_text *name) {
     struct trib_peer *peer = trib_state_peer(a->state, name->data, name->size);
     if (peer == NULL && a->state->peer_count >= a->options.max_peers) {
@@ -269,7 +269,7 @@ static struct trib_peer *admit(struct trib_aggregator *a, trib_route route, cons
     return peer;
 }
 
-static void on_hello(struct trib_aggregator *a, trib_route route, const char *identity,
+static void on_hello(struct trib_aggregator *a, trib_child_route route, const char *identity,
                      const struct trib_msg *msg) {
     struct trib_text name = msg->name;
     if (identity != NULL && identity[0] != 0) name = (struct trib_text){identity, strlen(identity)};
@@ -278,17 +278,17 @@ static void on_hello(struct trib_aggregator *a, trib_route route, const char *id
     if (peer == NULL) return;
     size_t index = (size_t)(peer - a->state->peers);
     struct presence *presence = presence_of(a, index);
-    struct trib_incoming going_on = {0};
+    struct trib_inbound going_on = {0};
     if (presence != NULL && presence->session != 0) { /* the newest HELLO owns the name */
         struct session *old = &a->sessions[presence->session - 1];
         a->status.in_flight_bytes -= old->incoming.blob != NULL ? old->incoming.total : 0;
         going_on = old->incoming; /* a transfer goes on where it stopped */
-        old->incoming = (struct trib_incoming){0};
+        old->incoming = (struct trib_inbound){0};
         close_session(a, old);
     }
     struct session *s = presence != NULL ? free_session(a) : NULL;
     if (s == NULL) {
-        trib_incoming_drop(&going_on);
+        trib_inbound_drop(&going_on);
         trib_aggregator_error(a, route, 0, TRIB_CODE_BUSY, 0, 10000, "out of memory");
         return;
     }
@@ -312,7 +312,7 @@ static void on_hello(struct trib_aggregator *a, trib_route route, const char *id
 
 /* ---- dispatch ---- */
 
-static struct session *find_session(struct trib_aggregator *a, trib_route route, const char *identity,
+static struct session *find_session(struct trib_aggregator *a, trib_child_route route, const char *identity,
                                     uint64_t number) {
     size_t slot = (size_t)(number & 0xFFFF);
     if (slot >= a->session_count) return NULL;
@@ -331,7 +331,7 @@ static void on_session(struct trib_aggregator *a, struct session *s, const struc
     case TRIB_CHUNK: trib_aggregator_on_chunk(a, s, msg, payload); break;
     case TRIB_CREDIT:
         if (msg->number != s->outgoing.number) break;
-        trib_outgoing_grant(&s->outgoing, (size_t)msg->offset, (size_t)msg->chunk_bytes,
+        trib_outbound_grant(&s->outgoing, (size_t)msg->offset, (size_t)msg->chunk_bytes,
                             (size_t)msg->window_bytes);
         trib_aggregator_send_pieces(a, s);
         break;
@@ -359,7 +359,7 @@ static void on_session(struct trib_aggregator *a, struct session *s, const struc
     }
 }
 
-void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_route route,
+void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
                              const char *identity, const void *frame, size_t frame_bytes,
                              struct trib_blob *payload) {
     a->now_ms = now_ms;

@@ -27,11 +27,11 @@ void trib_aggregator_free(struct trib_aggregator **aggregator);
 
 /* A message from a child. `identity`: its authenticated name, or NULL in plain mode, where HELLO's name
  * counts. frame and payload are borrowed (a reference is taken where the payload is kept). */
-void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_route route,
+void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
                              const char *identity, const void *frame, size_t frame_bytes,
                              struct trib_blob *payload);
 /* The driver saw something that is no message at all (too many frames, an empty one). */
-void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_route route,
+void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
                                const char *identity, const char *what);
 /* Does what is due: commit, publish, tell waiting children, grant credit. Returns when it wants to be called
  * again. */

@@ -17,7 +17,7 @@ enum {
 
 struct session {
     uint32_t number; /* on the wire: slot in the low 16 bits, random above; 0: free */
-    trib_route route;
+    trib_child_route route;
     size_t peer;
     uint64_t last_seen_ms;
     bool active, subscribed;
@@ -27,8 +27,8 @@ struct session {
     bool offering;           /* wants to send `offer`, and waits for its turn */
     struct trib_msg offer;   /* texts are not used */
     char offer_codec[TRIB_CODEC_MAX_SPEC + 1];
-    struct trib_incoming incoming;
-    struct trib_outgoing outgoing;
+    struct trib_inbound incoming;
+    struct trib_outbound outgoing;
     size_t offer_next; /* FIFO of those that wait: slot + 1, 0: none */
 };
 
@@ -68,10 +68,10 @@ struct trib_aggregator {
 };
 
 /* aggregator.c */
-size_t trib_aggregator_send(struct trib_aggregator *a, trib_route route, uint64_t after,
+size_t trib_aggregator_send(struct trib_aggregator *a, trib_child_route route, uint64_t after,
                             const struct trib_msg *msg, struct trib_blob *payload);
 bool trib_aggregator_record(struct trib_aggregator *a, struct trib_record *record);
-void trib_aggregator_error(struct trib_aggregator *a, trib_route route, uint64_t session, uint64_t code,
+void trib_aggregator_error(struct trib_aggregator *a, trib_child_route route, uint64_t session, uint64_t code,
                            uint64_t number, uint64_t wait_ms, const char *detail);
 /* An event about a peer, for log and ledger, at a bounded rate. */
 void trib_aggregator_event(struct trib_aggregator *a, enum trib_level level, const char *event,

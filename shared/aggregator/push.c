@@ -253,7 +253,7 @@ void trib_aggregator_grant_offers(struct trib_aggregator *a) {
             return;
         trib_aggregator_forget_offer(a, s);
         if (s->incoming.blob != NULL) a->status.in_flight_bytes -= s->incoming.total;
-        if (trib_incoming_start(&s->incoming, s->offer.number, bytes, (uint32_t)s->offer.payload_crc) !=
+        if (trib_inbound_start(&s->incoming, s->offer.number, bytes, (uint32_t)s->offer.payload_crc) !=
             TRIB_OK) {
             trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, s->offer.number, 5000,
                                   "out of memory for this payload");
@@ -331,17 +331,17 @@ void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const
 
 void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                               struct trib_blob *payload) {
-    struct trib_incoming *in = &s->incoming;
+    struct trib_inbound *in = &s->incoming;
     if (in->blob == NULL || msg->number != in->number || s->offer.number != in->number) return;
     enum trib_status status =
-        trib_incoming_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
+        trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
     if (status == TRIB_INVALID) {
         a->status.malformed++;
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_MALFORMED, msg->number, 0,
                               "a piece outside its payload");
         return;
     }
-    if (!trib_incoming_complete(in)) {
+    if (!trib_inbound_complete(in)) {
         if (status == TRIB_AGAIN || in->have % (a->options.chunk_bytes * (WINDOW_CHUNKS / 2)) == 0)
             grant_pieces(a, s);
         return;
@@ -350,7 +350,7 @@ void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, cons
     struct trib_msg offer = s->offer;
     offer.codec = (struct trib_text){s->offer_codec, strlen(s->offer_codec)};
     a->status.in_flight_bytes -= in->total;
-    struct trib_blob *whole = trib_incoming_take(in);
+    struct trib_blob *whole = trib_inbound_take(in);
     if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
         trib_aggregator_event(a, TRIB_LOG_WARN, "payload_damaged", "peer=%s number=%" PRIu64,
                               trib_session_peer(a, s)->identity, msg->number);

@@ -110,12 +110,12 @@ static struct trib_blob *snapshot(struct trib_aggregator *a) {
 static void send_payload(struct trib_aggregator *a, struct session *session, struct trib_msg *msg,
                          struct trib_blob *payload, uint64_t frame_bytes) {
     size_t bytes = trib_blob_size(payload);
-    trib_outgoing_drop(&session->outgoing);
+    trib_outbound_drop(&session->outgoing);
     if (bytes > frame_bytes) { /* larger than the child takes at once: an offer */
         trib_msg_set(msg, PAYLOAD_BYTES, payload_bytes, bytes);
         trib_msg_set(msg, PAYLOAD_CRC, payload_crc,
                      trib_kernels()->crc32c(0, trib_blob_data(payload), bytes));
-        trib_outgoing_start(&session->outgoing, msg->to_version, payload);
+        trib_outbound_start(&session->outgoing, msg->to_version, payload);
         payload = NULL;
     }
     (void)trib_aggregator_send(a, session->route, a->state->position, msg, payload);
@@ -186,7 +186,7 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
 void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *session) {
     size_t offset;
     struct trib_blob *piece;
-    while ((piece = trib_outgoing_next(&session->outgoing, &offset)) != NULL) {
+    while ((piece = trib_outbound_next(&session->outgoing, &offset)) != NULL) {
         struct trib_msg msg = {.type = TRIB_CHUNK};
         trib_msg_set(&msg, SESSION, session, session->number);
         trib_msg_set(&msg, NUMBER, number, session->outgoing.number);

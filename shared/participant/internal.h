@@ -31,12 +31,12 @@ struct trib_participant {
     /* pulling */
     bool want_model, pull_open, training;
     uint64_t pull_sent_ms, pull_at_ms;
-    struct trib_incoming incoming;
+    struct trib_inbound incoming;
     struct trib_msg offered; /* the MODEL whose payload comes in chunks; its texts are not used */
     /* pushing */
     uint64_t pushed_number, pushed_ms; /* the update that waits for its ACK; 0: none */
     uint64_t retry_push_ms;            /* the parent asked to wait until then */
-    struct trib_outgoing outgoing;
+    struct trib_outbound outgoing;
     struct trib_participant_status status;
 };
 

@@ -31,8 +31,8 @@ enum trib_status trib_participant_new(const struct trib_participant_options *opt
 void trib_participant_free(struct trib_participant **participant) {
     struct trib_participant *p = *participant;
     if (p == NULL) return;
-    trib_incoming_drop(&p->incoming);
-    trib_outgoing_drop(&p->outgoing);
+    trib_inbound_drop(&p->incoming);
+    trib_outbound_drop(&p->outgoing);
     trib_free(p);
     *participant = NULL;
 }
@@ -67,7 +67,7 @@ static void close_session(struct trib_participant *p) {
     p->session = 0;
     p->pull_open = false;
     p->pushed_number = 0;
-    trib_outgoing_drop(&p->outgoing);
+    trib_outbound_drop(&p->outgoing);
 }
 
 void trib_participant_reconnect(struct trib_participant *p, const char *why) {
@@ -146,7 +146,7 @@ static bool begin_run(struct trib_participant *p, const struct trib_msg *msg) {
     memcpy(record.run, msg->run, sizeof record.run);
     record.present |= (uint64_t)1 << TRIB_R_RUN;
     p->training = p->finished = false;
-    trib_incoming_drop(&p->incoming);
+    trib_inbound_drop(&p->incoming);
     return trib_participant_record(p, &record);
 }
 
@@ -246,7 +246,7 @@ static void on_ready(struct trib_participant *p, const struct trib_msg *msg, str
         if (trib_msg_has(msg, CREDIT) && msg->credit > p->credit) p->credit = msg->credit;
         if (trib_msg_has(msg, NUMBER) && msg->number == p->outgoing.number) {
             p->pushed_ms = p->now_ms;
-            trib_outgoing_grant(&p->outgoing, (size_t)msg->offset, (size_t)msg->chunk_bytes,
+            trib_outbound_grant(&p->outgoing, (size_t)msg->offset, (size_t)msg->chunk_bytes,
                                 (size_t)msg->window_bytes);
             trib_participant_send_pieces(p);
         }

@@ -26,7 +26,7 @@ void trib_participant_pull(struct trib_participant *p) {
 static void start_over(struct trib_participant *p, const char *why) {
     trib_outbox_event(p->outbox, p->state, p->now_ms, false, TRIB_LOG_WARN, "model_refused", "error=\"%s\"",
                       why);
-    trib_incoming_drop(&p->incoming);
+    trib_inbound_drop(&p->incoming);
     p->without_model = true;
     p->pull_open = false;
     p->pull_at_ms = p->now_ms + BACKOFF_MIN_MS;
@@ -141,8 +141,8 @@ void trib_participant_on_model(struct trib_participant *p, const struct trib_msg
         start_over(p, "an offer larger than the model");
         return;
     }
-    if (trib_incoming_start(&p->incoming, msg->to_version, (size_t)msg->payload_bytes,
-                            (uint32_t)msg->payload_crc) != TRIB_OK) {
+    if (trib_inbound_start(&p->incoming, msg->to_version, (size_t)msg->payload_bytes,
+                           (uint32_t)msg->payload_crc) != TRIB_OK) {
         start_over(p, "out of memory for a model");
         return;
     }
@@ -153,23 +153,23 @@ void trib_participant_on_model(struct trib_participant *p, const struct trib_msg
 
 void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg *msg,
                                struct trib_blob *payload) {
-    struct trib_incoming *in = &p->incoming;
+    struct trib_inbound *in = &p->incoming;
     if (in->blob == NULL || msg->number != in->number) return;
     p->pull_sent_ms = p->now_ms;
     enum trib_status status =
-        trib_incoming_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
+        trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
     if (status == TRIB_INVALID) {
         start_over(p, "a piece outside its payload");
         return;
     }
-    if (!trib_incoming_complete(in)) {
+    if (!trib_inbound_complete(in)) {
         /* Half a window ahead is enough to keep the line busy. */
         if (status == TRIB_AGAIN || in->have % ((size_t)CHUNK_BYTES * (WINDOW_CHUNKS / 2)) == 0)
             trib_participant_credit(p);
         return;
     }
     uint32_t crc = in->crc;
-    struct trib_blob *whole = trib_incoming_take(in);
+    struct trib_blob *whole = trib_inbound_take(in);
     if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc)
         start_over(p, "a payload with another checksum");
     else

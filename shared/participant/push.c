@@ -152,14 +152,14 @@ void trib_participant_push(struct trib_participant *p) {
     trib_msg_set(&msg, PAYLOAD_BYTES, payload_bytes, bytes);
     trib_msg_set(&msg, PAYLOAD_CRC, payload_crc, held->payload_crc);
     if (p->outgoing.payload == NULL || p->outgoing.number != held->number)
-        trib_outgoing_start(&p->outgoing, held->number, held->payload);
+        trib_outbound_start(&p->outgoing, held->number, held->payload);
     trib_participant_send(p, &msg, NULL);
 }
 
 void trib_participant_send_pieces(struct trib_participant *p) {
     size_t offset;
     struct trib_blob *piece;
-    while ((piece = trib_outgoing_next(&p->outgoing, &offset)) != NULL) {
+    while ((piece = trib_outbound_next(&p->outgoing, &offset)) != NULL) {
         struct trib_msg msg = {.type = TRIB_CHUNK};
         trib_msg_set(&msg, NUMBER, number, p->outgoing.number);
         trib_msg_set(&msg, OFFSET, offset, offset);
@@ -170,7 +170,7 @@ void trib_participant_send_pieces(struct trib_participant *p) {
 
 void trib_participant_on_ack(struct trib_participant *p, const struct trib_msg *msg) {
     if (trib_msg_has(msg, CREDIT) && msg->credit > p->credit) p->credit = msg->credit;
-    if (p->outgoing.number == msg->number) trib_outgoing_drop(&p->outgoing);
+    if (p->outgoing.number == msg->number) trib_outbound_drop(&p->outgoing);
     if (p->pushed_number == msg->number) p->pushed_number = 0;
     const struct trib_held *held = NULL;
     for (size_t i = 0; i < p->state->held_count; i++)

@@ -61,7 +61,7 @@ static struct trib_action *push(struct trib_outbox *outbox) {
     return action;
 }
 
-size_t trib_outbox_send(struct trib_outbox *outbox, enum trib_action_kind kind, trib_route route,
+size_t trib_outbox_send(struct trib_outbox *outbox, enum trib_action_kind kind, trib_child_route route,
                         uint64_t after, const struct trib_msg *msg, struct trib_blob *payload) {
     struct trib_buf buf;
     trib_buf_init(&buf, TRIB_PREAMBLE_BYTES + TRIB_MAP_MAX_BYTES);

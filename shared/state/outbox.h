@@ -20,11 +20,11 @@ enum trib_action_kind {
 };
 
 /* A connection of a child, named by the driver. */
-typedef uint64_t trib_route;
+typedef uint64_t trib_child_route;
 
 struct trib_action {
     enum trib_action_kind kind;
-    trib_route route;
+    trib_child_route route;
     uint64_t after; /* position that must be committed before this leaves */
     uint8_t *frame; /* owned */
     size_t frame_bytes;
@@ -47,7 +47,7 @@ bool trib_outbox_take(struct trib_outbox *outbox, struct trib_action *out);
 void trib_action_release(struct trib_action *action);
 
 /* Encodes and queues a message; returns the bytes it has on the wire (frames only), 0 when failed. */
-size_t trib_outbox_send(struct trib_outbox *outbox, enum trib_action_kind kind, trib_route route,
+size_t trib_outbox_send(struct trib_outbox *outbox, enum trib_action_kind kind, trib_child_route route,
                         uint64_t after, const struct trib_msg *msg, struct trib_blob *payload);
 /* Applies the record to the state, then queues its writing. false: failed (see outbox->failed). */
 bool trib_outbox_record(struct trib_outbox *outbox, struct trib_state *state, struct trib_record *record);

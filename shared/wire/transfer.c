@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-enum trib_status trib_incoming_start(struct trib_incoming *in, uint64_t number, size_t total, uint32_t crc) {
+enum trib_status trib_inbound_start(struct trib_inbound *in, uint64_t number, size_t total, uint32_t crc) {
     if (in->blob != NULL && in->number == number && in->total == total && in->crc == crc) return TRIB_OK;
-    trib_incoming_drop(in);
+    trib_inbound_drop(in);
     in->blob = trib_blob_new(total);
     if (in->blob == NULL) return TRIB_NOMEM;
     in->number = number;
@@ -13,8 +13,7 @@ enum trib_status trib_incoming_start(struct trib_incoming *in, uint64_t number, 
     return TRIB_OK;
 }
 
-enum trib_status trib_incoming_piece(struct trib_incoming *in, size_t offset, const void *data,
-                                     size_t bytes) {
+enum trib_status trib_inbound_piece(struct trib_inbound *in, size_t offset, const void *data, size_t bytes) {
     if (in->blob == NULL || offset > in->total || bytes > in->total - offset) return TRIB_INVALID;
     if (offset != in->have || bytes == 0) return TRIB_AGAIN;
     memcpy(trib_blob_mutable(in->blob) + offset, data, bytes);
@@ -22,24 +21,24 @@ enum trib_status trib_incoming_piece(struct trib_incoming *in, size_t offset, co
     return TRIB_OK;
 }
 
-struct trib_blob *trib_incoming_take(struct trib_incoming *in) {
+struct trib_blob *trib_inbound_take(struct trib_inbound *in) {
     struct trib_blob *blob = in->blob;
-    *in = (struct trib_incoming){0};
+    *in = (struct trib_inbound){0};
     return blob;
 }
 
-void trib_incoming_drop(struct trib_incoming *in) {
+void trib_inbound_drop(struct trib_inbound *in) {
     trib_blob_unref(&in->blob);
-    *in = (struct trib_incoming){0};
+    *in = (struct trib_inbound){0};
 }
 
-void trib_outgoing_start(struct trib_outgoing *out, uint64_t number, struct trib_blob *payload) {
-    trib_outgoing_drop(out);
+void trib_outbound_start(struct trib_outbound *out, uint64_t number, struct trib_blob *payload) {
+    trib_outbound_drop(out);
     out->number = number;
     out->payload = trib_blob_ref(payload);
 }
 
-void trib_outgoing_grant(struct trib_outgoing *out, size_t offset, size_t chunk, size_t window) {
+void trib_outbound_grant(struct trib_outbound *out, size_t offset, size_t chunk, size_t window) {
     if (out->payload == NULL || offset > trib_blob_size(out->payload)) return;
     out->chunk = chunk;
     size_t end =
@@ -49,7 +48,7 @@ void trib_outgoing_grant(struct trib_outgoing *out, size_t offset, size_t chunk,
     out->granted = end;
 }
 
-struct trib_blob *trib_outgoing_next(struct trib_outgoing *out, size_t *offset) {
+struct trib_blob *trib_outbound_next(struct trib_outbound *out, size_t *offset) {
     if (out->payload == NULL || out->chunk == 0 || out->sent >= out->granted) return NULL;
     size_t bytes = out->granted - out->sent < out->chunk ? out->granted - out->sent : out->chunk;
     struct trib_blob *piece = trib_blob_slice(out->payload, out->sent, bytes);
@@ -59,9 +58,9 @@ struct trib_blob *trib_outgoing_next(struct trib_outgoing *out, size_t *offset) 
     return piece;
 }
 
-void trib_outgoing_drop(struct trib_outgoing *out) {
+void trib_outbound_drop(struct trib_outbound *out) {
     trib_blob_unref(&out->payload);
-    *out = (struct trib_outgoing){0};
+    *out = (struct trib_outbound){0};
 }
 
 static size_t zmtp_frame(size_t bytes) {

@@ -15,8 +15,8 @@ struct event {
     uint64_t at_ms, order;
     enum event_kind kind;
     size_t node;
-    bool up;          /* MESSAGE: from a child */
-    trib_route route; /* MESSAGE up: of the child; down: the connection it belongs to */
+    bool up;                /* MESSAGE: from a child */
+    trib_child_route route; /* MESSAGE up: of the child; down: the connection it belongs to */
     uint8_t *frame;
     size_t frame_bytes;
     struct trib_blob *payload;
@@ -155,14 +155,14 @@ static void stop_node(struct node *node) {
 
 /* ---- carrying out actions ---- */
 
-static trib_route route_of(const struct federation *fed, size_t child) {
-    return (trib_route)child << 32 | fed->nodes[child].connection;
+static trib_child_route route_of(const struct federation *fed, size_t child) {
+    return (trib_child_route)child << 32 | fed->nodes[child].connection;
 }
 
 static void transmit(struct federation *fed, size_t from, struct trib_action *action) {
     bool up = action->kind == TRIB_ACTION_SEND_PARENT;
     size_t child = up ? from : (size_t)(action->route >> 32);
-    trib_route route = up ? route_of(fed, from) : action->route;
+    trib_child_route route = up ? route_of(fed, from) : action->route;
     fed->messages++;
     int copies = 1;
     if (!fed->calm && trib_rng_unit(&fed->rng) < fed->options.lose) copies = 0;
