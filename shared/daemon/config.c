@@ -2,6 +2,7 @@
 
 #include "shared/daemon/spread.h"
 #include "shared/model/plan_table.h"
+#include "shared/net/context.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -19,15 +20,12 @@ static const char *const role_device[] = {"device", NULL};
 static enum trib_status check_name(const char *value, struct trib_error *err) {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     size_t bytes = strlen(value);
-    if (bytes >= 1 && bytes <= 48 && strspn(value, allowed) == bytes) return TRIB_OK;
+    bool fine = bytes >= 1 && bytes <= 48 && strspn(value, allowed) == bytes;
+    if (fine && strchr("._-", value[0]) == NULL) return TRIB_OK;
     return trib_fail(err, TRIB_INVALID,
-                     "found \"%.100s\", expected 1 to 48 letters, digits, dots, dashes or _", value);
-}
-
-static enum trib_status check_socket_path(const char *value, struct trib_error *err) {
-    if (strlen(value) <= TRIB_HEALTH_PATH_MAX) return TRIB_OK;
-    return trib_fail(err, TRIB_INVALID, "found a path of %zu bytes, a socket's has at most %d", strlen(value),
-                     TRIB_HEALTH_PATH_MAX);
+                     "found \"%.100s\", expected 1 to 48 letters, digits, dots, dashes or _, the first one a "
+                     "letter or digit",
+                     value);
 }
 
 static enum trib_status check_folder(const char *value, struct trib_error *err) {
@@ -52,8 +50,9 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
             .help = "Events below this level are not logged."),                                              \
         ROW(S, node.log_format, "log.format", CHOICE, "text", .choices = formats,                            \
             .help = "One line an event on stderr, key=value or JSON."),                                      \
-        ROW(S, node.health, "health", STRING, "", .check = check_socket_path,                                \
-            .help = "Socket on which --health asks this program whether it is well; empty: none."),          \
+        ROW(S, node.health, "health", STRING, "", .check = trib_endpoint_check_health,                       \
+            .help = "Local endpoint (ipc://PATH) on which --health asks whether this program is well; "      \
+                    "empty: none."),                                                                         \
         ROW(S, node.allow_insecure, "allow_insecure", BOOL, "false",                                         \
             .help = "Allow connections without keys to and from other machines.")
 
@@ -74,10 +73,11 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
     ROW(S, parent.listen, "listen", LIST, LISTEN, .check = trib_endpoint_check_listen,                       \
         .help = "Endpoints that participants connect to: tcp://HOST:PORT (* for any), ipc://PATH."),         \
         ROW(S, parent.secret_key, "keys.secret", STRING, "",                                                 \
-            .help = "File with this node's CURVE secret key (made by `tributary keys`); empty: no "          \
+            .help = "This node's CURVE key file, NAME.key (`tributary keys new` makes it); empty: no "       \
                     "encryption."),                                                                          \
         ROW(S, parent.allow_keys, "keys.allow", STRING, "",                                                  \
-            .help = "File with the public keys of the participants that may connect."),                      \
+            .help =                                                                                          \
+                "File with the public keys of the participants that may connect (`tributary keys allow`)."), \
         ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 1e6,                          \
             .help = "Participants connected at once; more are told to come back."),                          \
         ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536, .max = 1e13,      \
@@ -90,7 +90,7 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
     ROW(S, upstream.endpoint, "upstream.endpoint", STRING, ENDPOINT, .check = trib_endpoint_check,           \
         .help = "The parent: tcp://HOST:PORT or ipc://PATH."),                                               \
         ROW(S, upstream.public_key, "upstream.key", STRING, "",                                              \
-            .help = "File with the parent's CURVE public key; empty: no encryption.")
+            .help = "The parent's CURVE key file, NAME.pub; empty: no encryption.")
 
 #define FINISH_ROW(S)                                                                                        \
     ROW(S, on_finish, "on_finish", CHOICE, "exit", .choices = endings,                                       \
@@ -135,7 +135,7 @@ const struct trib_option trib_device_options[] = {
     FINISH_ROW(trib_device_config),
     UPSTREAM_ROWS(trib_device_config, "tcp://127.0.0.1:7410"),
     ROW(trib_device_config, keys_path, "keys.folder", STRING, "",
-        .help = "Folder with NAME-INDEX.secret, one CURVE secret key a device; empty: no encryption."),
+        .help = "Folder with NAME-INDEX.key, one CURVE key file a device; empty: no encryption."),
     ROW(trib_device_config, first, "devices.first", U64, "0", .max = 1e6,
         .help = "Index of the first device in this process; its index picks a device's part of the data."),
     ROW(trib_device_config, count, "devices.count", U64, "1", .min = 1, .max = 100000,
@@ -162,7 +162,7 @@ const size_t trib_device_option_count = COUNT(trib_device_options);
 
 static enum trib_status check_exposed(const char *option, const char *endpoint, const char *key_option,
                                       const char *key, bool allow_insecure, struct trib_error *err) {
-    if (key[0] != 0 || allow_insecure || trib_endpoint_local(endpoint)) return TRIB_OK;
+    if (key[0] != 0 || allow_insecure || trib_net_is_local(endpoint)) return TRIB_OK;
     return trib_fail(err, TRIB_INVALID,
                      "%s: %.200s leaves this machine without encryption; set %s (`tributary keys` makes "
                      "keys), or allow_insecure: true",

@@ -10,7 +10,7 @@
 #include "shared/base/option.h"
 #include "shared/model/plan.h"
 
-enum { TRIB_ENDPOINT_MAX = 255, TRIB_HEALTH_PATH_MAX = 100 };
+enum { TRIB_ENDPOINT_MAX = 255, TRIB_SOCKET_PATH_MAX = 100 /* the system allows 107 */ };
 
 /* Every program. */
 struct trib_node_config {
@@ -18,7 +18,7 @@ struct trib_node_config {
     char *name;          /* of the node; a device's: what its names begin with */
     char *log_level;     /* "debug", "info", "warn", "error" */
     char *log_format;    /* "text", "json" */
-    char *health;        /* path of the socket that --health asks; "": none */
+    char *health;        /* ipc endpoint that --health asks; "": none */
     bool allow_insecure; /* plain on other endpoints than loopback and ipc */
 };
 
@@ -34,7 +34,7 @@ struct trib_store_config {
 /* Programs with participants of their own: cloud and edge. */
 struct trib_parent_config {
     char *listen;             /* endpoints, one a line */
-    char *secret_key;         /* file with the node's CURVE secret key, for both hops; "": plain */
+    char *secret_key;         /* the node's CURVE key file (NAME.key), for both hops; "": plain */
     char *allow_keys;         /* file with the public keys that may connect; set if secret_key is */
     uint64_t max_peers;       /* participants connected at once */
     uint64_t in_flight_bytes; /* payload bytes granted to all participants together */
@@ -44,7 +44,7 @@ struct trib_parent_config {
 /* Programs with a parent: edge and device. */
 struct trib_upstream_config {
     char *endpoint;
-    char *public_key; /* file with the parent's CURVE public key; "": plain */
+    char *public_key; /* the parent's CURVE key file (NAME.pub); "": plain */
 };
 
 struct trib_cloud_config {
@@ -73,7 +73,7 @@ struct trib_edge_config {
 struct trib_device_config {
     struct trib_node_config node; /* its devices are called NAME-INDEX */
     struct trib_upstream_config upstream;
-    char *keys_path;    /* folder with NAME-INDEX.secret for each device; "": plain */
+    char *keys_path;    /* folder with a key file NAME-INDEX.key for each device; "": plain */
     uint64_t first;     /* index of the first device: which part of the data it has */
     uint64_t count;     /* devices in this process */
     uint64_t workers;   /* training threads; 0: one a processor */
@@ -117,7 +117,7 @@ struct trib_log trib_node_log(const struct trib_node_config *node);
 // For option tables: tcp://HOST:PORT or ipc://PATH; to listen on, HOST and PORT may be an asterisk (any).
 enum trib_status trib_endpoint_check(const char *endpoint, struct trib_error *err);
 enum trib_status trib_endpoint_check_listen(const char *endpoint, struct trib_error *err);
-/* Does it stay on this machine (loopback address, "localhost", ipc)? */
-bool trib_endpoint_local(const char *endpoint);
+/* ipc://PATH alone, or nothing. */
+enum trib_status trib_endpoint_check_health(const char *endpoint, struct trib_error *err);
 
 #endif

@@ -34,7 +34,7 @@ static enum trib_status check(const char *endpoint, bool listen, struct trib_err
     if (bytes > TRIB_ENDPOINT_MAX) return refuse(endpoint, "too long", listen, err);
     if (starts_with(endpoint, ipc)) {
         if (endpoint[strlen(ipc)] == 0) return refuse(endpoint, "no path", listen, err);
-        return bytes - strlen(ipc) <= TRIB_HEALTH_PATH_MAX
+        return bytes - strlen(ipc) <= TRIB_SOCKET_PATH_MAX
                    ? TRIB_OK
                    : refuse(endpoint, "a socket's path has at most 100 bytes", listen, err);
     }
@@ -58,17 +58,8 @@ enum trib_status trib_endpoint_check_listen(const char *endpoint, struct trib_er
     return check(endpoint, true, err);
 }
 
-bool trib_endpoint_local(const char *endpoint) {
-    if (starts_with(endpoint, ipc)) return true;
-    if (!starts_with(endpoint, tcp)) return false;
-    const char *host = endpoint + strlen(tcp), *colon = strrchr(host, ':');
-    size_t bytes = colon != NULL ? (size_t)(colon - host) : strlen(host);
-    char copy[64];
-    struct in_addr address;
-    if (bytes >= sizeof copy) return false;
-    memcpy(copy, host, bytes);
-    copy[bytes] = 0;
-    if (strcmp(copy, "localhost") == 0 || strcmp(copy, "[::1]") == 0) return true;
-    /* 127.0.0.0/8, written in full: a name that merely begins with 127. is not local */
-    return inet_pton(AF_INET, copy, &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
+enum trib_status trib_endpoint_check_health(const char *endpoint, struct trib_error *err) {
+    if (endpoint[0] == 0) return TRIB_OK;
+    if (starts_with(endpoint, ipc)) return check(endpoint, false, err);
+    return trib_fail(err, TRIB_INVALID, "found \"%.200s\", expected ipc://PATH, or nothing", endpoint);
 }
