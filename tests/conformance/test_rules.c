@@ -323,6 +323,65 @@ static void test_order_does_not_matter_at_an_edge(void **state) {
     }
 }
 
+/* ---- docs/algorithms.md ---- */
+
+static void print_range(const struct trib_option *param, struct trib_buf *out) {
+    if (param->type == TRIB_OPT_CHOICE) {
+        for (size_t i = 0; param->choices[i] != NULL; i++)
+            trib_buf_printf(out, i == 0 ? "`%s`" : ", `%s`", param->choices[i]);
+    } else if (param->type == TRIB_OPT_MS) {
+        trib_buf_printf(out, "a duration");
+    } else if (param->min < param->max) {
+        trib_buf_printf(out, "%.10g to %.10g", param->min, param->max);
+    } else {
+        trib_buf_printf(out, "see meaning");
+    }
+}
+
+/* A row as the document has it. */
+static void print_row(const struct trib_rule_row *row, struct trib_buf *out) {
+    trib_buf_printf(out, "### `%s`\n\nWhat it does: %s.\n\n", row->name, row->summary);
+    trib_buf_printf(out, "- formula: `%s`\n- source: %s\n- memory: %s\n- example: `%s`\n", row->formula,
+                    row->source, row->memory, row->example);
+    if (row->param_count > 0)
+        trib_buf_printf(out, "\n| parameter | default | allowed | meaning |\n| --- | --- | --- | --- |\n");
+    for (size_t p = 0; p < row->param_count; p++) {
+        const struct trib_option *param = &row->params[p];
+        trib_buf_printf(out, "| `%s` | `%s` | ", param->name, param->fallback);
+        print_range(param, out);
+        trib_buf_printf(out, " | %s |\n", param->help);
+    }
+    trib_buf_printf(out, "\n");
+}
+
+static void assert_documented(const char *document, const struct trib_rule_row *rows, size_t count) {
+    struct trib_buf text;
+    trib_buf_init(&text, 0);
+    for (size_t i = 0; i < count; i++) print_row(&rows[i], &text);
+    if (strstr(document, trib_buf_text(&text)) == NULL) {
+        (void)fputs(trib_buf_text(&text), stderr);
+        fail_msg("docs/algorithms.md does not have the %zu bytes above as they stand there", text.size);
+    }
+    trib_buf_release(&text);
+}
+
+static void test_document_matches_the_tables(void **state) {
+    (void)state;
+    enum { ROOM = 64 * 1024 };
+    char *document = trib_alloc(ROOM);
+    FILE *file = fopen("docs/algorithms.md", "r"); /* tests run at the repository's root */
+    assert_non_null(file);
+    size_t bytes = fread(document, 1, ROOM - 1, file);
+    (void)fclose(file);
+    assert_true(bytes < ROOM - 1);
+    size_t count = 0;
+    const struct trib_rule_row *rows = trib_rule_rows(&count);
+    assert_documented(document, rows, count);
+    rows = trib_staleness_rows(&count);
+    assert_documented(document, rows, count);
+    trib_free(document);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_are_complete),
@@ -336,6 +395,7 @@ int main(void) {
         cmocka_unit_test(test_decisions_are_repeatable),
         cmocka_unit_test(test_no_rule_waits_for_nobody),
         cmocka_unit_test(test_order_does_not_matter_at_an_edge),
+        cmocka_unit_test(test_document_matches_the_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
