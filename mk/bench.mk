@@ -1,0 +1,17 @@
+# make bench: figures beside their limits, tests/bench/*.c in one program. ONLY=NAME runs one of them.
+
+BENCH_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))
+
+# The plain loops that others are measured against get the best that a compiler makes of them.
+$(B)/tests/bench/%_avx2.o: KFLAGS := -O3 -mavx2
+
+$(B)/bin/bench: $(BENCH_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $@")
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(BLAS) $(LIBS)
+
+.PHONY: bench
+bench: $(B)/bin/bench ## figures with their limits, also in build/bench.json; ONLY=decode-add, decode-add-cached, encode, crc32c
+	@$(B)/bin/bench --json build/bench.json $(ONLY)
+
+-include $(BENCH_OBJ:.o=.d)
