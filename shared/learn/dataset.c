@@ -1,0 +1,134 @@
+#include "shared/learn/dataset.h"
+
+#include "shared/base/alloc.h"
+#include "shared/learn/dataset_internal.h"
+
+#include <string.h>
+
+static const struct trib_dataset_kind *const kinds[] = {
+    &trib_dataset_mnist,
+    &trib_dataset_fashion,
+    &trib_dataset_glyphs,
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* ---- specs ---- */
+
+static enum trib_status find(const char *name, size_t bytes, const struct trib_dataset_kind **out,
+                             struct trib_error *err) {
+    for (size_t i = 0; i < KINDS; i++)
+        if (strlen(kinds[i]->row.name) == bytes && memcmp(kinds[i]->row.name, name, bytes) == 0) {
+            *out = kinds[i];
+            return TRIB_OK;
+        }
+    return trib_fail(err, TRIB_INVALID,
+                     "unknown data set '%.*s'; there are mnist, fashion-mnist and glyphs or glyphs(COUNT)",
+                     (int)(bytes < 60 ? bytes : 60), name);
+}
+
+/* Finds the kind and reads its parameters into *config (trib_free; NULL if it has none). No data set has
+ * parameters that are strings, so there is nothing in it to release. */
+static enum trib_status parse(const char *spec, const struct trib_dataset_kind **kind, void **config,
+                              struct trib_error *err) {
+    const char *name, *args;
+    size_t name_bytes, args_bytes;
+    enum trib_status status =
+        trib_spec_split(spec, strlen(spec), &name, &name_bytes, &args, &args_bytes, err);
+    if (status == TRIB_OK) status = find(name, name_bytes, kind, err);
+    if (status != TRIB_OK) return status;
+    const struct trib_dataset_row *row = &(*kind)->row;
+    *config = NULL;
+    if (row->param_count == 0)
+        return args_bytes == 0 ? TRIB_OK
+                               : trib_fail(err, TRIB_INVALID, "data set %s takes no parameters", row->name);
+    *config = trib_alloc((*kind)->config_bytes);
+    if (*config == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a data set");
+    status = trib_options_defaults(row->params, row->param_count, *config, err);
+    if (status == TRIB_OK)
+        status = trib_options_args(row->params, row->param_count, *config, args, args_bytes, row->name, err);
+    if (status == TRIB_OK) return TRIB_OK;
+    trib_free(*config);
+    *config = NULL;
+    return status;
+}
+
+enum trib_status trib_dataset_check_spec(const char *spec, struct trib_error *err) {
+    const struct trib_dataset_kind *kind;
+    void *config = NULL;
+    enum trib_status status = parse(spec, &kind, &config, err);
+    trib_free(config);
+    return status;
+}
+
+/* ---- open ---- */
+
+enum trib_status trib_dataset_open(const char *spec, const char *path, struct trib_dataset **out,
+                                   const char **source, struct trib_error *err) {
+    const struct trib_dataset_kind *kind;
+    void *config = NULL;
+    enum trib_status status = parse(spec, &kind, &config, err);
+    if (status != TRIB_OK) return status;
+    struct trib_dataset *dataset = trib_alloc(sizeof *dataset);
+    if (dataset != NULL) {
+        dataset->loops = trib_loops();
+        status = kind->open(dataset, kind->row.name, config, path, err);
+    } else {
+        status = trib_fail(err, TRIB_NOMEM, "no memory for a data set");
+    }
+    trib_free(config);
+    if (status != TRIB_OK) {
+        trib_dataset_free(&dataset);
+        return status;
+    }
+    if (source != NULL) *source = dataset->source;
+    *out = dataset;
+    return TRIB_OK;
+}
+
+static void split_release(struct trib_split *split) {
+    trib_free((void *)(uintptr_t)split->images);
+    trib_free((void *)(uintptr_t)split->labels);
+}
+
+void trib_dataset_free(struct trib_dataset **dataset) {
+    struct trib_dataset *d = *dataset;
+    *dataset = NULL;
+    if (d == NULL) return;
+    split_release(&d->train);
+    split_release(&d->test);
+    trib_free(d);
+}
+
+/* ---- what it is ---- */
+
+struct trib_shape trib_dataset_shape(const struct trib_dataset *dataset) {
+    return dataset->shape;
+}
+
+size_t trib_dataset_classes(const struct trib_dataset *dataset) {
+    return dataset->classes;
+}
+
+const struct trib_split *trib_dataset_train(const struct trib_dataset *dataset) {
+    return &dataset->train;
+}
+
+const struct trib_split *trib_dataset_test(const struct trib_dataset *dataset) {
+    return &dataset->test;
+}
+
+size_t trib_dataset_bytes(const struct trib_dataset *dataset) {
+    struct trib_shape shape = dataset->shape;
+    size_t each = shape.channels * shape.height * shape.width + 1;
+    return (dataset->train.count + dataset->test.count) * each;
+}
+
+void trib_dataset_convert(const struct trib_dataset *dataset, const uint8_t *pixels, size_t count,
+                          float *out) {
+    float scale = 1.0f / (255.0f * dataset->std), offset = -dataset->mean / dataset->std;
+    dataset->loops->from_bytes(out, pixels, scale, offset, count);
+}
+
+const struct trib_dataset_row *trib_dataset_row(size_t i) {
+    return i < KINDS ? &kinds[i]->row : NULL;
+}
