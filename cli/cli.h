@@ -1,0 +1,13 @@
+/* The subcommands of `tributary`. Each gets its own words (argv[0] is its name) and returns the exit status:
+ * 0 done, 1 it failed, 2 it was called wrongly. Results go to stdout, errors to stderr. */
+#ifndef TRIB_CLI_CLI_H
+#define TRIB_CLI_CLI_H
+
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+int cli_config(int argc, char **argv);
+int cli_export(int argc, char **argv);
+int cli_history(int argc, char **argv);
+int cli_keys(int argc, char **argv);
+
+#endif

@@ -1,0 +1,155 @@
+/* `tributary config`: is a config good, and what may stand in one? */
+#include "cli/cli.h"
+
+#include "shared/base/alloc.h"
+#include "shared/daemon/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ROLES_MAX = 8 };
+
+static int usage(FILE *to) {
+    (void)fputs(
+        "usage: tributary config check [--role ROLE] FILE...   is each file a good config?\n"
+        "       tributary config options ROLE                 the keys of a role, with defaults and help\n"
+        "       tributary config dump [--role ROLE] FILE      the file with all defaults filled in\n"
+        "ROLE is cloud, edge or device; without --role it is what the file's `role:` says.\n",
+        to);
+    return to == stdout ? CLI_DONE : CLI_USAGE;
+}
+
+static const struct trib_role_config *find_role(const char *name, const char *where, struct trib_error *err) {
+    size_t count = 0;
+    const char *names[ROLES_MAX];
+    const struct trib_role_config *roles = trib_role_configs(&count);
+    TRIB_ASSERT(count <= ROLES_MAX);
+    const struct trib_role_config *found = trib_role_config_find(name);
+    if (found != NULL) return found;
+    for (size_t i = 0; i < count; i++) names[i] = roles[i].role;
+    const char *nearest = trib_nearest(name, names, count);
+    (void)trib_fail(err, TRIB_INVALID, "%s: no role is called \"%.60s\"; roles are cloud, edge, device%s%s",
+                    where, name, nearest != NULL ? "; the nearest one is " : "",
+                    nearest != NULL ? nearest : "");
+    return NULL;
+}
+
+/* The role that the file itself names. */
+static const struct trib_role_config *role_of_file(const char *path, struct trib_error *err) {
+    char *name = NULL;
+    if (trib_options_peek(path, "role", &name, err) != TRIB_OK) return NULL;
+    const struct trib_role_config *role = NULL;
+    if (name[0] == 0) {
+        (void)trib_fail(err, TRIB_INVALID,
+                        "%s: it has no `role:`; write role: cloud, edge or device, or use --role", path);
+    } else {
+        role = find_role(name, path, err);
+    }
+    trib_free(name);
+    return role;
+}
+
+/* Loads a file into new memory, which the caller releases and frees. */
+static void *load(const char *path, const char *role_name, const struct trib_role_config **out,
+                  struct trib_error *err) {
+    const struct trib_role_config *role =
+        role_name != NULL ? find_role(role_name, "--role", err) : role_of_file(path, err);
+    if (role == NULL) return NULL;
+    void *config = trib_alloc(role->bytes);
+    if (config == NULL) {
+        (void)trib_fail(err, TRIB_NOMEM, "%s: no memory", path);
+        return NULL;
+    }
+    enum trib_status status = trib_options_defaults(role->options, role->option_count, config, err);
+    if (status == TRIB_OK) status = trib_options_load(role->options, role->option_count, config, path, err);
+    if (status == TRIB_OK) {
+        struct trib_error inner = {.status = TRIB_OK, .text = ""};
+        status = role->check(config, &inner);
+        if (status != TRIB_OK) (void)trib_fail(err, status, "%s: %s", path, inner.text);
+    }
+    if (status != TRIB_OK) {
+        trib_options_release(role->options, role->option_count, config);
+        trib_free(config);
+        return NULL;
+    }
+    *out = role;
+    return config;
+}
+
+static int check_file(const char *path, const char *role_name) {
+    struct trib_error err = {.status = TRIB_OK};
+    const struct trib_role_config *role = NULL;
+    void *config = load(path, role_name, &role, &err);
+    if (config == NULL) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        return CLI_FAILED;
+    }
+    (void)printf("%s: a good config for %s\n", path, role->program);
+    trib_options_release(role->options, role->option_count, config);
+    trib_free(config);
+    return CLI_DONE;
+}
+
+static int write_text(struct trib_buf *text) {
+    size_t written = fwrite(trib_buf_text(text), 1, text->size, stdout);
+    bool fine = !text->failed && written == text->size && fflush(stdout) == 0;
+    if (!fine) (void)fputs("tributary config: cannot write to stdout\n", stderr);
+    trib_buf_release(text);
+    return fine ? CLI_DONE : CLI_FAILED;
+}
+
+static int dump_file(const char *path, const char *role_name) {
+    struct trib_error err = {.status = TRIB_OK};
+    const struct trib_role_config *role = NULL;
+    struct trib_buf text;
+    void *config = load(path, role_name, &role, &err);
+    if (config == NULL) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        return CLI_FAILED;
+    }
+    trib_buf_init(&text, 0);
+    trib_options_dump(role->options, role->option_count, config, true, &text);
+    trib_options_release(role->options, role->option_count, config);
+    trib_free(config);
+    return write_text(&text);
+}
+
+static int print_options(const char *role_name) {
+    struct trib_error err = {.status = TRIB_OK};
+    struct trib_buf text;
+    const struct trib_role_config *role = find_role(role_name, "tributary config options", &err);
+    if (role == NULL) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        return CLI_USAGE;
+    }
+    trib_buf_init(&text, 0);
+    trib_buf_printf(&text, "Keys of the config of %s (%s):\n\n", role->program, role->summary);
+    trib_options_help(role->options, role->option_count, &text);
+    return write_text(&text);
+}
+
+/* `[--role ROLE] FILE...`: the worst status of all files. */
+static int each_file(int argc, char **argv, int (*work)(const char *path, const char *role_name)) {
+    const char *role_name = NULL;
+    int at = 1, worst = CLI_DONE;
+    if (at < argc && strcmp(argv[at], "--role") == 0) {
+        if (at + 1 >= argc) return usage(stderr);
+        role_name = argv[at + 1];
+        at += 2;
+    }
+    if (at >= argc || argv[at][0] == '-') return usage(stderr);
+    for (; at < argc; at++) {
+        int status = work(argv[at], role_name);
+        if (status > worst) worst = status;
+    }
+    return worst;
+}
+
+int cli_config(int argc, char **argv) {
+    const char *verb = argc > 1 ? argv[1] : "";
+    if (strcmp(verb, "--help") == 0) return usage(stdout);
+    if (strcmp(verb, "check") == 0) return each_file(argc - 1, argv + 1, check_file);
+    if (strcmp(verb, "dump") == 0 && argc <= 5) return each_file(argc - 1, argv + 1, dump_file);
+    if (strcmp(verb, "options") == 0 && argc == 3) return print_options(argv[2]);
+    return usage(stderr);
+}
