@@ -270,7 +270,9 @@ static enum trib_status use_options(void *ctx, yaml_document_t *document, const 
                                     struct trib_error *err) {
     struct reader *reader = ctx;
     reader->document = document;
-    return root != NULL ? read_map(reader, root, "", err) : TRIB_OK;
+    enum trib_status status = root != NULL ? read_map(reader, root, "", err) : TRIB_OK;
+    reader->document = NULL;
+    return status;
 }
 
 enum trib_status trib_options_parse(const struct trib_option *table, size_t count, void *config,

@@ -1,7 +1,6 @@
-/* One table reads YAML, --set and specs, refuses what is wrong with file, line, what was found and what is
+/* One table reads YAML and --set, refuses what is wrong with file, line, what was found and what is
  * allowed, and writes what reads back to the same values. */
 #include "shared/base/alloc.h"
-#include "shared/base/number.h"
 #include "shared/base/option.h"
 
 #include <setjmp.h>
@@ -10,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,99 +116,6 @@ static void set_as(const char *assignment, enum trib_status expected, const char
     assert_int_equal(trib_options_set(table, COUNT, &s, assignment, &err), expected);
     assert_string_equal(err.text, message);
     drop(&s);
-}
-
-/* ---- numbers ---- */
-
-static bool u64(const char *text, uint64_t *out) {
-    return trib_parse_u64(text, strlen(text), out);
-}
-
-static void numbers_are_strict(void **state) {
-    (void)state;
-    static const char *const bad_u64[] = {"",
-                                          "5x",
-                                          "0x10",
-                                          "010",
-                                          "-1",
-                                          "+1",
-                                          " 5",
-                                          "5 ",
-                                          "1e3",
-                                          "1.0",
-                                          "1_0",
-                                          "18446744073709551616",
-                                          "99999999999999999999"};
-    static const char *const bad_f64[] = {"",         "5x",    "0x10",   "NaN", "nan", "inf",
-                                          "Infinity", "1e999", "1e-999", ".",   "e5",  "1e",
-                                          "1e+",      "--1",   "1.2.3",  " 1",  "1 ",  "1,5"};
-    uint64_t whole = 99;
-    double number = 99;
-    for (size_t i = 0; i < sizeof bad_u64 / sizeof *bad_u64; i++) assert_false(u64(bad_u64[i], &whole));
-    for (size_t i = 0; i < sizeof bad_f64 / sizeof *bad_f64; i++) {
-        assert_false(trib_parse_f64(bad_f64[i], strlen(bad_f64[i]), &number));
-    }
-    assert_true(whole == 99 && number == 99);
-    assert_true(u64("18446744073709551615", &whole) && whole == UINT64_MAX);
-    assert_true(u64("0", &whole) && whole == 0);
-    assert_true(trib_parse_f64("-1.5e-3", 7, &number) && number == -1.5e-3);
-    assert_true(trib_parse_f64(".5", 2, &number) && number == .5);
-    assert_true(trib_parse_f64("5.", 2, &number) && number == 5);
-}
-
-static void units(void **state) {
-    (void)state;
-    static const struct {
-        const char *text;
-        uint64_t value;
-    } sizes[] = {{"65536", 65536}, {"64KiB", 65536}, {"8MiB", 8388608},       {"1GB", 1000000000},
-                 {"100B", 100},    {"2kB", 2000},    {"3TiB", 3298534883328}, {"0", 0}},
-      times[] = {{"250ms", 250}, {"30s", 30000}, {"5m", 300000}, {"2h", 7200000}, {"0", 0}, {"0s", 0}};
-    static const char *const bad_sizes[] = {"",       "KiB",   "1kib",  "1K",
-                                            "1.5MiB", "1 KiB", "-1KiB", "16777217TiB"};
-    static const char *const bad_times[] = {"",    "5",   "ms", "5sec",          "1.5s",
-                                            "5 s", "-5s", "1d", "5124095576031h"};
-    uint64_t value;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        assert_true(trib_parse_bytes(sizes[i].text, strlen(sizes[i].text), &value));
-        assert_int_equal(value, sizes[i].value);
-    }
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-        assert_true(trib_parse_ms(times[i].text, strlen(times[i].text), &value));
-        assert_int_equal(value, times[i].value);
-    }
-    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
-        assert_false(trib_parse_bytes(bad_sizes[i], strlen(bad_sizes[i]), &value));
-    }
-    for (size_t i = 0; i < sizeof bad_times / sizeof *bad_times; i++) {
-        assert_false(trib_parse_ms(bad_times[i], strlen(bad_times[i]), &value));
-    }
-}
-
-static void formats_read_back(void **state) {
-    (void)state;
-    const uint64_t values[] = {0, 1, 999, 1000, 1024, 60000, 90000, 3600000, 5u << 20, UINT64_MAX};
-    const double doubles[] = {0, 0.1, 1.0 / 3, -2.5, 1e300, DBL_MAX, DBL_MIN, 1 + DBL_EPSILON};
-    char text[TRIB_NUMBER_TEXT];
-    uint64_t back;
-    double back_f64;
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-        trib_format_bytes(text, values[i]);
-        assert_true(trib_parse_bytes(text, strlen(text), &back));
-        assert_true(back == values[i]);
-        trib_format_ms(text, values[i]);
-        assert_true(trib_parse_ms(text, strlen(text), &back));
-        assert_true(back == values[i]);
-    }
-    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++) {
-        trib_format_f64(text, doubles[i]);
-        assert_true(trib_parse_f64(text, strlen(text), &back_f64));
-        assert_true(back_f64 == doubles[i]);
-    }
-    assert_string_equal(trib_format_bytes(text, 65536), "64KiB");
-    assert_string_equal(trib_format_ms(text, 90000), "90s");
-    assert_string_equal(trib_format_ms(text, 60000), "1m");
-    assert_string_equal(trib_format_f64(text, 0.05), "0.05");
 }
 
 /* ---- files ---- */
@@ -602,134 +507,6 @@ static void forms_of_writing(void **state) {
     drop(&s);
 }
 
-/* ---- specs ---- */
-
-struct fedbuff {
-    uint64_t k;
-    char *staleness;
-    double lr;
-};
-static const struct trib_option fedbuff[] = {
-    {.name = "k",
-     .type = TRIB_OPT_U64,
-     .offset = offsetof(struct fedbuff, k),
-     .fallback = "10",
-     .min = 1,
-     .max = 1e6},
-    {.name = "staleness",
-     .type = TRIB_OPT_STRING,
-     .offset = offsetof(struct fedbuff, staleness),
-     .fallback = "constant"},
-    {.name = "lr", .type = TRIB_OPT_F64, .offset = offsetof(struct fedbuff, lr), .fallback = "1", .max = 10},
-};
-
-static enum trib_status read_args(const char *args, struct fedbuff *out, struct trib_error *err) {
-    enum trib_status status = trib_options_defaults(fedbuff, 3, out, err);
-    if (status != TRIB_OK) return status;
-    return trib_options_args(fedbuff, 3, out, args, strlen(args), "fedbuff", err);
-}
-
-static void arguments(void **state) {
-    (void)state;
-    static const struct {
-        const char *args;
-        uint64_t k;
-        const char *staleness;
-        double lr;
-    } cases[] = {
-        {"", 10, "constant", 1},
-        {"3", 3, "constant", 1},
-        {"k=3, staleness=polynomial(0.5)", 3, "polynomial(0.5)", 1},
-        {" 3 ,hinge(a=10, b=4) , lr = 0.5 ", 3, "hinge(a=10, b=4)", 0.5},
-        {"lr=2,k=7", 7, "constant", 2},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct fedbuff f = {0};
-        struct trib_error err = {.text = ""};
-        assert_int_equal(read_args(cases[i].args, &f, &err), TRIB_OK);
-        assert_int_equal(f.k, cases[i].k);
-        assert_string_equal(f.staleness, cases[i].staleness);
-        assert_true(f.lr == cases[i].lr);
-        trib_options_release(fedbuff, 3, &f);
-    }
-}
-
-static void wrong_arguments(void **state) {
-    (void)state;
-    static const struct {
-        const char *args, *message;
-    } cases[] = {
-        {"k=5x", "fedbuff: k: found \"5x\", expected a whole number from 1 to 1000000"},
-        {"0", "fedbuff: k: found \"0\", expected a whole number from 1 to 1000000"},
-        {"3, k=4", "fedbuff: k is given twice"},
-        {"k=3, 4", "fedbuff: an argument without a name stands behind one with a name"},
-        {"1, a, 2, 3", "fedbuff: too many arguments, it takes 3 at most"},
-        {"stalness=constant", "fedbuff: unknown key \"stalness\"; the nearest one is \"staleness\""},
-        {"3,", "fedbuff: a comma stands at the end"},
-        {",3", "fedbuff: k: found \"\", expected a whole number from 1 to 1000000"},
-        {"3, hinge(1", "fedbuff: its parentheses or quotes are not balanced"},
-        {"3)", "fedbuff: its parentheses or quotes are not balanced"},
-        {"k=", "fedbuff: k: found \"\", expected a whole number from 1 to 1000000"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct fedbuff f = {0};
-        struct trib_error err = {.text = ""};
-        assert_int_equal(read_args(cases[i].args, &f, &err), TRIB_INVALID);
-        assert_string_equal(err.text, cases[i].message);
-        trib_options_release(fedbuff, 3, &f);
-    }
-}
-
-static void specs_split(void **state) {
-    (void)state;
-    static const struct {
-        const char *spec, *name, *args, *message;
-    } cases[] = {
-        {"int8", "int8", "", NULL},
-        {" fedbuff(k=3, staleness=polynomial(0.5)) ", "fedbuff", "k=3, staleness=polynomial(0.5)", NULL},
-        {"f()", "f", "", NULL},
-        {"", NULL, NULL, "found \"\", expected a name, or name(arguments)"},
-        {"(3)", NULL, NULL, "found \"(3)\", expected a name, or name(arguments)"},
-        {"f(3", NULL, NULL, "found \"f(3\": a parenthesis is opened and not closed"},
-        {"f(3))", NULL, NULL, "found \"f(3))\": something stands behind the closing parenthesis"},
-        {"f(3)x", NULL, NULL, "found \"f(3)x\": something stands behind the closing parenthesis"},
-        {"f 3", NULL, NULL, "found \"f 3\", expected a name, or name(arguments); ' ' is neither"},
-        {"f)", NULL, NULL, "found \"f)\", expected a name, or name(arguments); ')' is neither"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *name, *args;
-        size_t name_bytes, args_bytes;
-        struct trib_error err = {.text = ""};
-        enum trib_status status = trib_spec_split(cases[i].spec, strlen(cases[i].spec), &name, &name_bytes,
-                                                  &args, &args_bytes, &err);
-        if (cases[i].message != NULL) {
-            assert_int_equal(status, TRIB_INVALID);
-            assert_string_equal(err.text, cases[i].message);
-            continue;
-        }
-        assert_int_equal(status, TRIB_OK);
-        assert_int_equal(name_bytes, strlen(cases[i].name));
-        assert_memory_equal(name, cases[i].name, name_bytes);
-        assert_int_equal(args_bytes, strlen(cases[i].args));
-        assert_memory_equal(args, cases[i].args, args_bytes);
-    }
-}
-
-static void nearest(void **state) {
-    (void)state;
-    static const char *const names[] = {"history", "export", "keys", "config"};
-    assert_string_equal(trib_nearest("histroy", names, 4), "history");
-    assert_string_equal(trib_nearest("key", names, 4), "keys");
-    assert_string_equal(trib_nearest("expotr", names, 4), "export");
-    assert_null(trib_nearest("zzzzzz", names, 4));
-    assert_null(trib_nearest("", names, 4));
-    assert_null(trib_nearest("keys", names, 0));
-    char word[200];
-    memset(word, 'k', sizeof word - 1);
-    word[sizeof word - 1] = 0;
-    assert_null(trib_nearest(word, names, 4));
-}
-
 /* ---- memory ---- */
 
 /* Everything there is to read, with the n-th allocation failing, for every n. */
@@ -792,9 +569,6 @@ static void unknown_key_without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_are_strict),
-        cmocka_unit_test(units),
-        cmocka_unit_test(formats_read_back),
         cmocka_unit_test(defaults),
         cmocka_unit_test(nested_and_dotted_are_the_same),
         cmocka_unit_test(nothing_is_fine),
@@ -811,10 +585,6 @@ int main(void) {
         cmocka_unit_test(settings_from_the_command_line),
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(forms_of_writing),
-        cmocka_unit_test(arguments),
-        cmocka_unit_test(wrong_arguments),
-        cmocka_unit_test(specs_split),
-        cmocka_unit_test(nearest),
         cmocka_unit_test(no_memory_anywhere),
         cmocka_unit_test(no_memory_for_files),
         cmocka_unit_test(unknown_key_without_memory),
