@@ -9,6 +9,7 @@ CONFIG  := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 B       := build/$(CONFIG)
 Q       := $(if $(V),,@)
 VERSION := $(shell cat VERSION)
+PREFIX  ?= /usr/local
 
 PKGS     := libzmq msgpack sqlite3 libsodium yaml-0.1 zlib
 CFLAGS   ?= -O2 -g

@@ -1,0 +1,26 @@
+# make install: programs, systemd units, example configs, the MNIST sample, documents. DESTDIR for packaging.
+
+DESTDIR    ?=
+BINDIR     := $(PREFIX)/bin
+SHAREDIR   := $(PREFIX)/share/tributary
+DOCDIR     := $(PREFIX)/share/doc/tributary
+UNITDIR    := $(PREFIX)/lib/systemd/system
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+UNITS      := edge cloud device
+
+.PHONY: install uninstall
+
+install: all ## into PREFIX (default /usr/local), below DESTDIR if set; PROGRAMS=tributary-edge installs that one
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) \
+	    $(DESTDIR)$(SHAREDIR)/configs $(DESTDIR)$(SYSCONFDIR)/tributary
+	install -s -m 755 $(PROGRAMS:%=$(B)/bin/%) $(DESTDIR)$(BINDIR)
+	for u in $(UNITS); do \
+	    sed 's|@BINDIR@|$(BINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g; s|@DOCDIR@|$(DOCDIR)|g' deploy/systemd/tributary-$$u.service \
+	        > $(DESTDIR)$(UNITDIR)/tributary-$$u.service; done
+	cp -r configs/. $(DESTDIR)$(SHAREDIR)/configs
+	cp -r data/mnist-sample $(DESTDIR)$(DATADIR)
+	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(DOCDIR)
+
+uninstall: ## what install put there; configs in etc and state stay
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%) $(UNITS:%=$(DESTDIR)$(UNITDIR)/tributary-%.service)
+	rm -rf $(DESTDIR)$(SHAREDIR) $(DESTDIR)$(DOCDIR)
