@@ -223,83 +223,80 @@ static void test_another_model(void **state) {
 
 #define H(fields) "{\"h\":{" fields "}}"
 
+static const struct {
+    const char *header;
+    enum trib_status status;
+    const char *says;
+} hostile[] = {
+    /* with 8 bytes of data behind each */
+    {"", TRIB_INVALID, "'{' expected"},
+    {"   {}", TRIB_INVALID, "byte 0: '{' expected"},
+    {"{", TRIB_INVALID, "byte 1"},
+    {"{}", TRIB_INVALID, "'\"' expected"},
+    {"{\"__metadata__\":{}}", TRIB_INVALID, "no tensors"},
+    {"[]", TRIB_INVALID, "'{' expected"},
+    {"{\"h\"}", TRIB_INVALID, "':' expected"},
+    {"{\"h\":1}", TRIB_INVALID, "'{' expected"},
+    {"{\"h\":{}}", TRIB_INVALID, "'\"' expected"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]") "x", TRIB_INVALID, "header's end"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]") "{}", TRIB_INVALID, "header's end"},
+    {"{\"h\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},}", TRIB_INVALID, "'\"' expected"},
+    {H("\"dtype\":\"F32\",\"shape\":[2]"), TRIB_INVALID, "lacks"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1"), TRIB_INVALID, "key \"x\""},
+    {H("\"dtype\":\"F32\",\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,8]"), TRIB_INVALID,
+     "\"dtype\" twice"},
+    {H("\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[0,8]"), TRIB_UNSUPPORTED, "type BF16"},
+    {H("\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]"), TRIB_UNSUPPORTED, "F32 and F16"},
+    {H("\"dtype\":\"F\\u0033\",\"shape\":[1],\"data_offsets\":[0,8]"), TRIB_INVALID, "data type expected"},
+    {H("\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,8]"), TRIB_INVALID, "whole number"},
+    {H("\"dtype\":\"F32\",\"shape\":[1,1,1,1,2],\"data_offsets\":[0,8]"), TRIB_INVALID, "4 dimensions"},
+    {H("\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]"), TRIB_LIMIT, "is 0"},
+    {H("\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]"), TRIB_INVALID, "whole number"},
+    {H("\"dtype\":\"F32\",\"shape\":[02],\"data_offsets\":[0,8]"), TRIB_INVALID, "leading zeros"},
+    {H("\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]"), TRIB_INVALID, "',' or ']'"},
+    {H("\"dtype\":\"F32\",\"shape\":[2e0],\"data_offsets\":[0,8]"), TRIB_INVALID, "',' or ']'"},
+    {H("\"dtype\":\"F32\",\"shape\":[18446744073709551618],\"data_offsets\":[0,8]"), TRIB_INVALID, "2^64"},
+    {H("\"dtype\":\"F32\",\"shape\":[1073741824,1073741824,1073741824,4],\"data_offsets\":[0,8]"), TRIB_LIMIT,
+     "parameters"},
+    {H("\"dtype\":\"F32\",\"shape\":[4294967298],\"data_offsets\":[0,8]"), TRIB_LIMIT, "dimension 1"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0]"), TRIB_INVALID, "two numbers"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,8]"), TRIB_INVALID, "two numbers"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]"), TRIB_INVALID, "gap"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,16]"), TRIB_INVALID, "needs 8 bytes"},
+    {H("\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]"), TRIB_INVALID, "of which the file has 8"},
+    {H("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]"), TRIB_INVALID, "of which the file has 8"},
+    {H("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]"), TRIB_INVALID, "gap"},
+    {H("\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,8]"), TRIB_INVALID, "needs 4 bytes"},
+    {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[18446744073709551608,0]"), TRIB_INVALID, "gap"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+     "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+     TRIB_INVALID, "before the preceding one ends"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+     "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+     TRIB_INVALID, "\"a\" is there twice"},
+    {"{\"\\u0061\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", TRIB_INVALID,
+     "without escapes"},
+    {"{\"0123456789012345678901234567890123456789012345678901234567890123\":{}}", TRIB_INVALID,
+     "at most 63 characters"},
+    {"{\"__metadata__\":{\"a\":1}}", TRIB_INVALID, "'\"' expected"},
+    {"{\"__metadata__\":{\"a\":\"\\x\"}}", TRIB_INVALID, "an escape of JSON"},
+    {"{\"__metadata__\":{\"a\":\"\\u12", TRIB_INVALID, "an escape of JSON"},
+    {"{\"__metadata__\":{\"a\":\"\n\"}}", TRIB_INVALID, "control character"},
+    {"{\"__metadata__\":{},\"__metadata__\":{}}", TRIB_INVALID, "twice"},
+    {"{\"__metadata__\":{\"a\":{\"b\":{\"c\":{}}}}}", TRIB_INVALID, "'\"' expected"},
+    {"{\"a b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", TRIB_INVALID, "0x20"},
+};
+
 static void test_hostile_headers(void **state) {
     struct fixture *f = *state;
-    static const struct {
-        const char *header;
-        enum trib_status status;
-        const char *says;
-    } cases[] = {
-        /* with 8 bytes of data behind each */
-        {"", TRIB_INVALID, "'{' expected"},
-        {"   {}", TRIB_INVALID, "byte 0: '{' expected"},
-        {"{", TRIB_INVALID, "byte 1"},
-        {"{}", TRIB_INVALID, "'\"' expected"},
-        {"{\"__metadata__\":{}}", TRIB_INVALID, "no tensors"},
-        {"[]", TRIB_INVALID, "'{' expected"},
-        {"{\"h\"}", TRIB_INVALID, "':' expected"},
-        {"{\"h\":1}", TRIB_INVALID, "'{' expected"},
-        {"{\"h\":{}}", TRIB_INVALID, "'\"' expected"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]") "x", TRIB_INVALID, "header's end"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]") "{}", TRIB_INVALID, "header's end"},
-        {"{\"h\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},}", TRIB_INVALID, "'\"' expected"},
-        {H("\"dtype\":\"F32\",\"shape\":[2]"), TRIB_INVALID, "lacks"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1"), TRIB_INVALID, "key \"x\""},
-        {H("\"dtype\":\"F32\",\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,8]"), TRIB_INVALID,
-         "\"dtype\" twice"},
-        {H("\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[0,8]"), TRIB_UNSUPPORTED, "type BF16"},
-        {H("\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]"), TRIB_UNSUPPORTED, "F32 and F16"},
-        {H("\"dtype\":\"F\\u0033\",\"shape\":[1],\"data_offsets\":[0,8]"), TRIB_INVALID,
-         "data type expected"},
-        {H("\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,8]"), TRIB_INVALID, "whole number"},
-        {H("\"dtype\":\"F32\",\"shape\":[1,1,1,1,2],\"data_offsets\":[0,8]"), TRIB_INVALID, "4 dimensions"},
-        {H("\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]"), TRIB_LIMIT, "is 0"},
-        {H("\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]"), TRIB_INVALID, "whole number"},
-        {H("\"dtype\":\"F32\",\"shape\":[02],\"data_offsets\":[0,8]"), TRIB_INVALID, "leading zeros"},
-        {H("\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]"), TRIB_INVALID, "',' or ']'"},
-        {H("\"dtype\":\"F32\",\"shape\":[2e0],\"data_offsets\":[0,8]"), TRIB_INVALID, "',' or ']'"},
-        {H("\"dtype\":\"F32\",\"shape\":[18446744073709551618],\"data_offsets\":[0,8]"), TRIB_INVALID,
-         "2^64"},
-        {H("\"dtype\":\"F32\",\"shape\":[1073741824,1073741824,1073741824,4],\"data_offsets\":[0,8]"),
-         TRIB_LIMIT, "parameters"},
-        {H("\"dtype\":\"F32\",\"shape\":[4294967298],\"data_offsets\":[0,8]"), TRIB_LIMIT, "dimension 1"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0]"), TRIB_INVALID, "two numbers"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,8]"), TRIB_INVALID, "two numbers"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]"), TRIB_INVALID, "gap"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,16]"), TRIB_INVALID, "needs 8 bytes"},
-        {H("\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]"), TRIB_INVALID,
-         "of which the file has 8"},
-        {H("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]"), TRIB_INVALID,
-         "of which the file has 8"},
-        {H("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]"), TRIB_INVALID, "gap"},
-        {H("\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,8]"), TRIB_INVALID, "needs 4 bytes"},
-        {H("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[18446744073709551608,0]"), TRIB_INVALID, "gap"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
-         "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
-         TRIB_INVALID, "before the preceding one ends"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
-         "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
-         TRIB_INVALID, "\"a\" is there twice"},
-        {"{\"\\u0061\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", TRIB_INVALID,
-         "without escapes"},
-        {"{\"0123456789012345678901234567890123456789012345678901234567890123\":{}}", TRIB_INVALID,
-         "at most 63 characters"},
-        {"{\"__metadata__\":{\"a\":1}}", TRIB_INVALID, "'\"' expected"},
-        {"{\"__metadata__\":{\"a\":\"\\x\"}}", TRIB_INVALID, "an escape of JSON"},
-        {"{\"__metadata__\":{\"a\":\"\\u12", TRIB_INVALID, "an escape of JSON"},
-        {"{\"__metadata__\":{\"a\":\"\n\"}}", TRIB_INVALID, "control character"},
-        {"{\"__metadata__\":{},\"__metadata__\":{}}", TRIB_INVALID, "twice"},
-        {"{\"__metadata__\":{\"a\":{\"b\":{\"c\":{}}}}}", TRIB_INVALID, "'\"' expected"},
-        {"{\"a b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", TRIB_INVALID, "0x20"},
-    };
     const float data[2] = {1, 2};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         struct trib_schema schema;
         struct trib_error err = {0};
-        write_safetensors(f->path, cases[i].header, data, sizeof data);
+        write_safetensors(f->path, hostile[i].header, data, sizeof data);
         enum trib_status status = trib_safetensors_schema(f->path, &schema, &err);
-        if (status != cases[i].status || strstr(err.text, cases[i].says) == NULL)
-            fail_msg("%s: got %s: %s", cases[i].header, trib_status_name(status), err.text);
+        if (status != hostile[i].status || strstr(err.text, hostile[i].says) == NULL)
+            fail_msg("%s: got %s: %s", hostile[i].header, trib_status_name(status), err.text);
         assert_null(schema.tensors);
     }
 }
