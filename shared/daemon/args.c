@@ -8,9 +8,9 @@ enum what { WHAT_CONFIG, WHAT_SET, WHAT_OPTION, WHAT_ACTION };
 /* A word of the command line, understood. */
 struct word {
     enum what what;
-    enum trib_action action; /* WHAT_ACTION */
-    const char *option;      /* WHAT_OPTION: the key it stands for */
-    const char *value;       /* all but WHAT_ACTION */
+    enum trib_args_action action; /* WHAT_ACTION */
+    const char *option;           /* WHAT_OPTION: the key it stands for */
+    const char *value;            /* all but WHAT_ACTION */
 };
 
 struct flag {
@@ -32,13 +32,13 @@ static const struct flag flags[] = {
     {"--dump-config",
      NULL,
      "print the config in force, with defaults, and exit",
-     {.what = WHAT_ACTION, .action = TRIB_ACTION_DUMP}},
+     {.what = WHAT_ACTION, .action = TRIB_ARGS_DUMP}},
     {"--health",
      NULL,
      "ask the running program whether it is well; status 0 if it is",
-     {.what = WHAT_ACTION, .action = TRIB_ACTION_HEALTH}},
-    {"--version", NULL, "print the version and exit", {.what = WHAT_ACTION, .action = TRIB_ACTION_VERSION}},
-    {"--help", NULL, "print this page and exit", {.what = WHAT_ACTION, .action = TRIB_ACTION_HELP}},
+     {.what = WHAT_ACTION, .action = TRIB_ARGS_HEALTH}},
+    {"--version", NULL, "print the version and exit", {.what = WHAT_ACTION, .action = TRIB_ARGS_VERSION}},
+    {"--help", NULL, "print this page and exit", {.what = WHAT_ACTION, .action = TRIB_ARGS_HELP}},
 };
 enum { FLAGS = sizeof flags / sizeof *flags, NAMES_MAX = FLAGS + 32 };
 
@@ -132,28 +132,28 @@ static enum trib_status apply_words(const struct trib_role_config *role, int arg
 
 /* What is asked for; --help and --version win over everything. */
 static enum trib_status find_action(const struct trib_role_config *role, int argc, char *const *argv,
-                                    enum trib_action *action, struct trib_error *err) {
-    *action = TRIB_ACTION_RUN;
+                                    enum trib_args_action *action, struct trib_error *err) {
+    *action = TRIB_ARGS_RUN;
     for (int at = 1; at < argc;) {
         struct word word;
         enum trib_status status = next_word(role, argc, argv, &at, &word, err);
         if (status != TRIB_OK) return status;
         if (word.what != WHAT_ACTION) continue;
         *action = word.action;
-        if (word.action == TRIB_ACTION_HELP || word.action == TRIB_ACTION_VERSION) break;
+        if (word.action == TRIB_ARGS_HELP || word.action == TRIB_ARGS_VERSION) break;
     }
     return TRIB_OK;
 }
 
 enum trib_status trib_args_parse(const struct trib_role_config *role, int argc, char *const *argv,
-                                 void *config, enum trib_action *action, struct trib_error *err) {
+                                 void *config, enum trib_args_action *action, struct trib_error *err) {
     enum trib_status status = find_action(role, argc, argv, action, err);
     if (status != TRIB_OK) return status;
-    if (*action == TRIB_ACTION_HELP || *action == TRIB_ACTION_VERSION) return TRIB_OK;
+    if (*action == TRIB_ARGS_HELP || *action == TRIB_ARGS_VERSION) return TRIB_OK;
     status = trib_options_defaults(role->options, role->option_count, config, err);
     if (status == TRIB_OK) status = apply_words(role, argc, argv, config, true, err);
     if (status == TRIB_OK) status = apply_words(role, argc, argv, config, false, err);
-    if (status == TRIB_OK && *action != TRIB_ACTION_HEALTH) status = role->check(config, err);
+    if (status == TRIB_OK && *action != TRIB_ARGS_HEALTH) status = role->check(config, err);
     if (status != TRIB_OK) trib_options_release(role->options, role->option_count, config);
     return status;
 }
@@ -177,16 +177,16 @@ static void put_help(const struct trib_role_config *role, struct trib_buf *out) 
     trib_options_help(role->options, role->option_count, out);
 }
 
-void trib_args_text(const struct trib_role_config *role, enum trib_action action, const void *config,
+void trib_args_text(const struct trib_role_config *role, enum trib_args_action action, const void *config,
                     struct trib_buf *out) {
-    if (action == TRIB_ACTION_HELP) put_help(role, out);
-    if (action == TRIB_ACTION_DUMP) {
+    if (action == TRIB_ARGS_HELP) put_help(role, out);
+    if (action == TRIB_ARGS_DUMP) {
         trib_options_dump(role->options, role->option_count, config, false, out);
     }
 }
 
 bool trib_args_start(const struct trib_role_config *role, int argc, char *const *argv, void *config,
-                     enum trib_action *action, int *exit_status) {
+                     enum trib_args_action *action, int *exit_status) {
     struct trib_error err;
     struct trib_buf text;
     if (trib_args_parse(role, argc, argv, config, action, &err) != TRIB_OK) {
@@ -194,7 +194,7 @@ bool trib_args_start(const struct trib_role_config *role, int argc, char *const 
         *exit_status = 2;
         return false;
     }
-    if (*action != TRIB_ACTION_HELP && *action != TRIB_ACTION_DUMP) return true;
+    if (*action != TRIB_ARGS_HELP && *action != TRIB_ARGS_DUMP) return true;
     trib_buf_init(&text, 0);
     trib_args_text(role, *action, config, &text);
     size_t written = fwrite(trib_buf_text(&text), 1, text.size, stdout);

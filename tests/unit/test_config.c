@@ -41,16 +41,16 @@ static void drop(const struct trib_role_config *r, union any *config) {
 static union any parse(const struct trib_role_config *r, int argc, char *const *argv) {
     union any config = {0};
     struct trib_error err = {.text = ""};
-    enum trib_action action = TRIB_ACTION_HELP;
+    enum trib_args_action action = TRIB_ARGS_HELP;
     if (trib_args_parse(r, argc, argv, &config, &action, &err) != TRIB_OK) fail_msg("%s", err.text);
-    assert_int_equal(action, TRIB_ACTION_RUN);
+    assert_int_equal(action, TRIB_ARGS_RUN);
     return config;
 }
 
 static void refused_words(const char *name, int argc, char *const *argv, const char *message) {
     union any config = {0};
     struct trib_error err = {.text = ""};
-    enum trib_action action;
+    enum trib_args_action action;
     assert_int_not_equal(trib_args_parse(role(name), argc, argv, &config, &action, &err), TRIB_OK);
     assert_string_equal(err.text, message);
     assert_null(config.node.name); /* released */
@@ -355,9 +355,9 @@ static void wrong_words(void **state) {
                   "found \"\", expected an option; for a config file write --config ");
 }
 
-static enum trib_action action_of(int argc, char *const *argv) {
+static enum trib_args_action action_of(int argc, char *const *argv) {
     union any config = {0};
-    enum trib_action action = TRIB_ACTION_RUN;
+    enum trib_args_action action = TRIB_ARGS_RUN;
     struct trib_error err = {.text = ""};
     if (trib_args_parse(role("edge"), argc, argv, &config, &action, &err) != TRIB_OK)
         fail_msg("%s", err.text);
@@ -367,11 +367,11 @@ static enum trib_action action_of(int argc, char *const *argv) {
 
 static void actions(void **state) {
     (void)state;
-    assert_int_equal(action_of(ARGV("p")), TRIB_ACTION_RUN);
-    assert_int_equal(action_of(ARGV("p", "--health", "--set", "health=ipc://x")), TRIB_ACTION_HEALTH);
-    assert_int_equal(action_of(ARGV("p", "--dump-config")), TRIB_ACTION_DUMP);
-    assert_int_equal(action_of(ARGV("p", "--version")), TRIB_ACTION_VERSION);
-    assert_int_equal(action_of(ARGV("p", "--config", "/nonexistent", "--help")), TRIB_ACTION_HELP);
+    assert_int_equal(action_of(ARGV("p")), TRIB_ARGS_RUN);
+    assert_int_equal(action_of(ARGV("p", "--health", "--set", "health=ipc://x")), TRIB_ARGS_HEALTH);
+    assert_int_equal(action_of(ARGV("p", "--dump-config")), TRIB_ARGS_DUMP);
+    assert_int_equal(action_of(ARGV("p", "--version")), TRIB_ARGS_VERSION);
+    assert_int_equal(action_of(ARGV("p", "--config", "/nonexistent", "--help")), TRIB_ARGS_HELP);
 }
 
 static void help_lists_everything(void **state) {
@@ -381,7 +381,7 @@ static void help_lists_everything(void **state) {
     for (size_t r = 0; r < count; r++) {
         struct trib_buf out;
         trib_buf_init(&out, 0);
-        trib_args_text(&roles[r], TRIB_ACTION_HELP, NULL, &out);
+        trib_args_text(&roles[r], TRIB_ARGS_HELP, NULL, &out);
         const char *text = trib_buf_text(&out);
         assert_non_null(strstr(text, roles[r].program));
         for (size_t i = 0; i < roles[r].option_count; i++)
@@ -462,7 +462,7 @@ static void no_memory(void **state) {
         for (long n = 0; status == TRIB_NOMEM; n++) {
             union any config = {0};
             struct trib_error err = {.text = ""};
-            enum trib_action action;
+            enum trib_args_action action;
             trib_alloc_fail_after(n);
             status = trib_args_parse(&roles[r], ARGV("program", "--config", files[r], "--name=x1"), &config,
                                      &action, &err);
