@@ -9,18 +9,23 @@ CONFIG  := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 B       := build/$(CONFIG)
 Q       := $(if $(V),,@)
 VERSION := $(shell cat VERSION)
+ARCH    := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 PREFIX  ?= /usr/local
 
+# CC=aarch64-linux-gnu-gcc takes that machine's libraries (Debian's multiarch packages).
+CROSS      := $(patsubst %-gcc,%,$(filter %-linux-gnu-gcc %-linux-gnueabihf-gcc,$(notdir $(CC))))
+PKG_CONFIG ?= $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS)/pkgconfig:/usr/share/pkgconfig )pkg-config
 PKGS     := libzmq msgpack sqlite3 libsodium yaml-0.1 zlib
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Werror
 CPPFLAGS += -I. -D_GNU_SOURCE -DTRIB_VERSION='"$(VERSION)"' -D_FILE_OFFSET_BITS=64
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) -ffp-contract=off -fno-math-errno -fstack-protector-strong \
-             -ffunction-sections -fdata-sections $(shell pkg-config --cflags $(PKGS)) $(SANFLAGS)
+             -ffunction-sections -fdata-sections $(PKG_CFLAGS) $(SANFLAGS)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 LDFLAGS  += -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS)
-LIBS     := $(shell pkg-config --libs $(PKGS)) -lm -lpthread
-BLAS     := $(shell pkg-config --libs openblas)
+LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS)) -lm -lpthread
+BLAS     := $(shell $(PKG_CONFIG) --libs openblas)
 
 LIB_SRC  := $(wildcard shared/*/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
@@ -52,8 +57,11 @@ $(B)/%.o: %.c
 	$(if $(V),,@echo "  CC    $<")
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(KFLAGS) -MMD -MP -c $< -o $@
 
+# On other processors these files are empty.
+ifeq ($(ARCH),x86_64)
 $(B)/shared/kernels/%_avx2.o: KFLAGS := -mavx2 -mf16c
 $(B)/shared/kernels/%_avx512.o: KFLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl
+endif
 
 $(LIB): $(LIB_OBJ)
 	$(if $(V),,@echo "  AR    $@")

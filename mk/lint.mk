@@ -18,7 +18,8 @@ format: ## rewrite the C files as .clang-format wants them
 
 lint-format:
 	@echo "  FORMAT    $(words $(LINT_C) $(LINT_H)) files"
-	@clang-format --dry-run -Werror $(LINT_C) $(LINT_H)
+	@bad=$$(for f in $(LINT_C) $(LINT_H); do clang-format $$f | cmp -s - $$f || echo "  $$f"; done); \
+	    [ -z "$$bad" ] || { echo "not as .clang-format wants them (make format):"; echo "$$bad"; exit 1; }
 
 lint-structure:
 	@echo "  STRUCTURE"
@@ -26,14 +27,14 @@ lint-structure:
 
 lint-tidy: $(TIDY_DONE)
 
-TIDY_FLAGS = $(CPPFLAGS) -std=c11 $(filter-out -Werror,$(WARN)) $(shell pkg-config --cflags $(PKGS) openblas)
+TIDY_FLAGS = $(CPPFLAGS) -std=c11 $(filter-out -Werror,$(WARN)) $(shell $(PKG_CONFIG) --cflags $(PKGS) openblas)
 
 build/lint/%.tidy: %.c .clang-tidy
 	@mkdir -p $(@D)
 	@echo "  TIDY      $<"
 	@clang-tidy --quiet $< -- $(TIDY_FLAGS) $(TIDY_EXTRA) 2>$@.log || { cat $@.log; rm -f $@.log; exit 1; }
 	@rm -f $@.log
-	@$(CC) $(CPPFLAGS) $(shell pkg-config --cflags $(PKGS) openblas) -MM -MP -MT $@ -MF $@.d $<
+	@$(CC) $(CPPFLAGS) $(shell $(PKG_CONFIG) --cflags $(PKGS) openblas) -MM -MP -MT $@ -MF $@.d $<
 	@touch $@
 
 build/lint/shared/kernels/%_avx2.tidy: TIDY_EXTRA := -mavx2 -mf16c
