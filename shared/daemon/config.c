@@ -66,8 +66,8 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
             .help = "With batched durability: how long a sync may wait for more."),                          \
         ROW(S, store.checkpoint_records, "store.checkpoint.records", U64, "1000", .min = 1, .max = 1e9,      \
             .help = "A checkpoint is written after so many journal records..."),                             \
-        ROW(S, store.checkpoint_bytes, "store.checkpoint.bytes", BYTES, "64MiB", .min = 4096, .max = 1e15,   \
-            .help = "... or after so many bytes of payload, whichever comes first.")
+        ROW(S, store.checkpoint_bytes, "store.checkpoint.bytes", BYTES, "64MiB", .min = 4096,                \
+            .max = 1099511627776.0, .help = "... or after so many bytes of payload, whichever comes first.")
 
 #define PARENT_ROWS(S, LISTEN, IN_FLIGHT, RING)                                                              \
     ROW(S, parent.listen, "listen", LIST, LISTEN, .check = trib_endpoint_check_listen,                       \
@@ -80,9 +80,10 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
                 "File with the public keys of the participants that may connect (`tributary keys allow`)."), \
         ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 1e6,                          \
             .help = "Participants connected at once; more are told to come back."),                          \
-        ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536, .max = 1e13,      \
+        ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536,                   \
+            .max = 1099511627776.0,                                                                          \
             .help = "Payload bytes that all participants together may have on their way to this node."),     \
-        ROW(S, parent.ring_bytes, "limits.ring", BYTES, RING, .min = 65536, .max = 1e13,                     \
+        ROW(S, parent.ring_bytes, "limits.ring", BYTES, RING, .min = 65536, .max = 1099511627776.0,          \
             .help = "Published increments that are kept for participants some versions behind; one that "    \
                     "is farther behind gets a snapshot.")
 
