@@ -9,6 +9,8 @@ FUZZ_OBJ   := $(LIB_SRC:%.c=$(F)/obj/%.o)
 FUZZ_SAN   := address,undefined
 FUZZ_FLAGS := -fsanitize=fuzzer-no-link,$(FUZZ_SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 
+FUZZ_CHOSEN := $(if $(ONLY),$(foreach f,$(FUZZERS),$(if $(findstring $(ONLY),$(f)),$(f))),$(FUZZERS))
+
 .PHONY: fuzz fuzz-programs
 
 $(F)/obj/%_avx2.o: KFLAGS := -mavx2 -mf16c
@@ -32,8 +34,8 @@ $(F)/corpus/.made: tests/fuzz/seeds.py $(wildcard tests/vectors/*.hex)
 
 fuzz-programs: $(FUZZERS)
 
-fuzz: $(call matching,$(FUZZERS)) $(F)/corpus/.made ## fuzz every decoder with clang's libFuzzer; SECONDS=10 each, ONLY=part-of-a-name
-	@set -e; for f in $(call matching,$(FUZZERS)); do \
+fuzz: $(FUZZ_CHOSEN) $(F)/corpus/.made ## fuzz every decoder with clang's libFuzzer; SECONDS=10 each, ONLY=part-of-a-name
+	@set -e; for f in $(FUZZ_CHOSEN); do \
 	    name=$${f##*/fuzz_}; mkdir -p $(F)/corpus/$$name; \
 	    if $$f -max_total_time=$(SECONDS) -timeout=5 -rss_limit_mb=1024 -malloc_limit_mb=256 \
 	        -artifact_prefix=$(F)/crash-$$name- $(F)/corpus/$$name > $(F)/$$name.log 2>&1; \
