@@ -33,7 +33,7 @@ struct trib_u64s {
 
 enum trib_field_type {
     TRIB_FIELD_U64,  /* uint64_t; max is the largest value allowed (0: any) */
-    TRIB_FIELD_F32,  /* float; NaN and infinity are refused; integers are taken too */
+    TRIB_FIELD_F32,  /* float; NaN and infinity are refused; integers and doubles are taken too */
     TRIB_FIELD_TEXT, /* struct trib_text; msgpack str of valid UTF-8 without control characters but \n; max
                         bytes */
     TRIB_FIELD_BIN,  /* uint8_t[max]; msgpack bin of exactly max bytes */
@@ -49,7 +49,9 @@ struct trib_field {
 };
 #define TRIB_HAS(present, key) (((present) >> (key)) & 1u)
 
-/* Appends the map of the fields whose bit is in `present`, in table order. */
+/* Appends the map of the fields whose bit is in `present`, in table order. What is written always decodes, so
+ * that nothing unreadable gets into a journal: a NaN is left out, infinity becomes FLT_MAX, and bytes that
+ * may not stand in a text become question marks. Values over a field's max are assertions. */
 void trib_fields_encode(const struct trib_field *table, size_t count, const void *object, uint64_t present,
                         struct trib_buf *out);
 /* Reads one map that fills all of data. Sets *present to what was there. Texts are borrowed from data. */
