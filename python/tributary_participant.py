@@ -351,7 +351,7 @@ class Participant:
         self._credit()
 
     def _credit(self):
-        chunk = self.frame_bytes
+        chunk = min(max(self.frame_bytes, wire.CHUNK_MIN), wire.CHUNK_MAX)
         self._send("CREDIT", number=self.download.fields["to_version"], offset=len(self.download.data),
                    chunk_bytes=chunk, window_bytes=WINDOW_CHUNKS * chunk)
 
@@ -469,7 +469,7 @@ class Participant:
         if offset > update.sent_to or end <= update.allowed_to:
             update.sent_to = offset  # what was sent behind it is lost
         update.allowed_to = min(end, len(update.payload))
-        self.chunk_bytes = fields["chunk_bytes"]
+        self.chunk_bytes = min(max(fields["chunk_bytes"], wire.CHUNK_MIN), wire.CHUNK_MAX)
         while update.sent_to < update.allowed_to:
             piece = update.payload[update.sent_to:min(update.sent_to + self.chunk_bytes, update.allowed_to)]
             self._send("CHUNK", piece, number=update.number, offset=update.sent_to)

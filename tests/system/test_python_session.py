@@ -105,12 +105,12 @@ def test_an_update_in_chunks():
     p.seed()
     offer = p.expect("PUSH")
     same(p.payload, None)
-    p.send("CREDIT", number=1, offset=0, chunk_bytes=5000, window_bytes=10000)
+    p.send("CREDIT", number=1, offset=0, chunk_bytes=1, window_bytes=20000)  # no chunk is smaller than 16 KiB
     data = b""
-    for _ in range(2):
+    for size in (16384, 20000 - 16384):
         same(p.expect("CHUNK")["offset"], len(data))
+        same(len(p.payload), size)
         data += p.payload
-    same(len(data), 10000)
     p.send("ERROR", code=1, session=p.sessions)
     hello = p.welcome()
     same((hello["next_number"], hello["held_version"], hello["held_digest"]), (2, 0, CHAIN0))
