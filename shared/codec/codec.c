@@ -50,7 +50,7 @@ static void read_floats(void *ctx, size_t offset, size_t count, float *out) {
 }
 
 struct trib_source trib_source_floats(const float *values, size_t count) {
-    struct trib_source source = {.read = read_floats, .ctx = (void *)(uintptr_t)values, .count = count};
+    struct trib_source source = {.read = read_floats, .ctx = (void *)values, .count = count};
     return source;
 }
 

@@ -21,7 +21,7 @@ static enum trib_status unknown(const struct stage *stage, struct trib_error *er
     char word[TRIB_CODEC_MAX_SPEC], list[200] = "";
     size_t count, used = 0;
     const struct trib_codec_row *rows = trib_codec_rows(&count);
-    snprintf(word, sizeof word, "%.*s", (int)stage->name_bytes, stage->name);
+    (void)snprintf(word, sizeof word, "%.*s", (int)stage->name_bytes, stage->name);
     for (size_t i = 0; i < count && i < MOST_ROWS && used < sizeof list; i++) {
         names[i] = rows[i].name;
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
@@ -116,7 +116,7 @@ static void append_params(struct text *text, const struct trib_codec_row *row, c
         } else {
             uint64_t value;
             memcpy(&value, field, sizeof value);
-            snprintf(number, sizeof number, "%" PRIu64, value);
+            (void)snprintf(number, sizeof number, "%" PRIu64, value);
         }
         append(text, number);
     }

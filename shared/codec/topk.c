@@ -269,9 +269,10 @@ static void start(struct trib_decoder *d) {
 static void add(struct trib_decoder *d, size_t n, float a, float *y) {
     const size_t end = d->position + n;
     while (d->state[NEXT] < d->state[KEPT] && d->state[POSITION] < end) {
-        size_t at[PIECE], first = d->state[NEXT], m = 0;
+        size_t first = d->state[NEXT], m = 0;
+        uint32_t at[PIECE] = {0};
         for (; m < PIECE && d->state[NEXT] < d->state[KEPT] && d->state[POSITION] < end; m++) {
-            at[m] = d->state[POSITION] - d->position;
+            at[m] = (uint32_t)(d->state[POSITION] - d->position);
             d->state[NEXT]++;
             advance(d);
         }

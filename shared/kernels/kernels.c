@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 /* Scalar first, then the faster the later. */
@@ -42,9 +44,15 @@ static bool possible(const struct trib_kernels *set) {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     return true;
 }
+#elif defined(__aarch64__)
+/* Every 64-bit ARM has NEON; the CRC instructions came a little later. */
+static bool possible(const struct trib_kernels *set) {
+    const unsigned long crc32 = 1UL << 7; /* HWCAP_CRC32 */
+    return set == &trib_kernels_scalar || (getauxval(AT_HWCAP) & crc32) != 0;
+}
 #else
 static bool possible(const struct trib_kernels *set) {
-    return set != NULL; /* every 64-bit ARM has NEON */
+    return set == &trib_kernels_scalar;
 }
 #endif
 

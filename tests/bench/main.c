@@ -86,7 +86,7 @@ static double timed(void (*call)(void *ctx), void *ctx) {
 
 struct bench_race bench_race(void (*ours)(void *ctx), void (*limit)(void *ctx), void *ctx, size_t rounds) {
     enum { MOST = 101 };
-    double ours_s[MOST], limit_s[MOST];
+    double ours_s[MOST] = {0}, limit_s[MOST] = {0};
     TRIB_ASSERT(rounds > 0 && rounds <= MOST);
     ours(ctx);
     limit(ctx);
