@@ -103,7 +103,14 @@ class Participant:
     def stop(self):
         """From any thread or a signal handler: says BYE and ends run()."""
         self.stopping.set()
-        self.waker.send(b"s")
+        self._wake()
+
+    def _wake(self):
+        """From any thread: ends the wait for messages."""
+        try:
+            self.waker.send(b"w")
+        except OSError:
+            pass  # run() has returned, nobody waits
 
     def run(self):
         """Returns when the run is finished, max_updates are judged, or stop() was called."""
@@ -423,7 +430,7 @@ class Participant:
                 job["done"] = (self.train(self.schema.views(trained), plan), trained - start)
             except Exception as error:  # whatever it is, it is the trainer's; the session goes on
                 job["done"] = (error, None)
-            self.waker.send(b"t")
+            self._wake()
 
         self.training = job
         threading.Thread(target=work, daemon=True).start()
