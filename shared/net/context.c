@@ -64,13 +64,22 @@ static bool loopback_host(const char *host) {
     return false;
 }
 
+/* libzmq would cut 99999 to 16 bits and use that. */
+static bool port_ok(const char *port) {
+    unsigned value = 0;
+    if (strcmp(port, "*") == 0) return true;
+    if (*port == 0 || strlen(port) > 5) return false;
+    for (; *port >= '0' && *port <= '9'; port++) value = 10 * value + (unsigned)(*port - '0');
+    return *port == 0 && value <= 65535;
+}
+
 /* The host of "tcp://[source;]host:port", without the brackets of IPv6. */
 static bool host_of(const char *endpoint, char host[HOST_MAX]) {
     const char *from = endpoint + strlen("tcp://");
     const char *source_end = strchr(from, ';');
     if (source_end != NULL) from = source_end + 1;
     const char *to = strrchr(from, ':');
-    if (to == NULL) return false;
+    if (to == NULL || !port_ok(to + 1)) return false;
     if (*from == '[' && to > from + 1 && to[-1] == ']') {
         from++;
         to--;
@@ -88,7 +97,16 @@ bool trib_net_is_local(const char *endpoint) {
     return starts_with(endpoint, "tcp://") && host_of(endpoint, host) && loopback_host(host);
 }
 
+static bool well_formed(const char *endpoint) {
+    char host[HOST_MAX];
+    if (starts_with(endpoint, "tcp://")) return host_of(endpoint, host);
+    return starts_with(endpoint, "ipc://") || starts_with(endpoint, "inproc://");
+}
+
 enum trib_status trib_net_check_plain(const char *endpoint, bool allow_insecure, struct trib_error *err) {
+    if (!well_formed(endpoint))
+        return trib_fail(err, TRIB_INVALID, "%s is no endpoint: expected tcp://HOST:PORT or ipc:///PATH",
+                         endpoint);
     if (allow_insecure || trib_net_is_local(endpoint)) return TRIB_OK;
     return trib_fail(
         err, TRIB_DENIED,
@@ -121,4 +139,8 @@ enum trib_status trib_net_probe_ipc(const char *endpoint, struct trib_error *err
     if (problem == ENOENT || problem == ECONNREFUSED)
         return trib_fail(err, TRIB_NOT_FOUND, "nobody listens at %s", endpoint);
     return trib_fail_errno(err, "cannot look at %s", endpoint);
+}
+
+void trib_net_remove_ipc(const char *endpoint) {
+    if (starts_with(endpoint, "ipc:///")) (void)unlink(endpoint + strlen("ipc://"));
 }

@@ -28,11 +28,15 @@ uint64_t trib_context_number(struct trib_context *context);
 
 /* Is traffic of this endpoint seen by this machine alone: ipc, inproc, or tcp on a loopback address? */
 bool trib_net_is_local(const char *endpoint);
-/* May this endpoint be used without keys? TRIB_DENIED with what to do about it if not. */
+/* May this endpoint be used without keys? TRIB_DENIED with what to do about it if not;
+ * TRIB_INVALID: it is no endpoint. */
 enum trib_status trib_net_check_plain(const char *endpoint, bool allow_insecure,
                                       struct trib_error *err) TRIB_MUST_USE;
 /* Is somebody listening at "ipc:///path"? libzmq would take the path away from a live listener.
  * TRIB_NOT_FOUND: nobody is; TRIB_INVALID: not an ipc endpoint, or a path longer than the system allows. */
 enum trib_status trib_net_probe_ipc(const char *endpoint, struct trib_error *err) TRIB_MUST_USE;
+/* Removes the path of "ipc:///path", which libzmq leaves behind. By its listener, before it closes its
+ * socket: as long as that is open nobody else takes the path. */
+void trib_net_remove_ipc(const char *endpoint);
 
 #endif

@@ -20,6 +20,7 @@ struct trib_health {
     trib_health_answer *answer;
     void *ctx;
     struct trib_buf line;
+    char *endpoint; /* NULL: not bound */
 };
 
 static enum trib_status open_socket(void *context, int type, void **socket, struct trib_error *err) {
@@ -66,7 +67,11 @@ static enum trib_status bind_health(struct trib_health *health, const char *endp
                          "%s is in use by another running node; stop it, or give this one another run folder",
                          endpoint);
     if (status != TRIB_NOT_FOUND) return status;
-    if (zmq_bind(health->socket, endpoint) == 0) return TRIB_OK;
+    if (zmq_bind(health->socket, endpoint) == 0) {
+        health->endpoint = trib_strdup(endpoint);
+        return health->endpoint != NULL ? TRIB_OK
+                                        : trib_fail(err, TRIB_NOMEM, "no memory for the health endpoint");
+    }
     return trib_fail(err, TRIB_IO, "cannot listen on %s: %s; its folder must exist and be writable", endpoint,
                      zmq_strerror(errno));
 }
@@ -97,7 +102,9 @@ void trib_health_free(struct trib_health **health) {
     *health = NULL;
     if (h == NULL) return;
     trib_watch_free(&h->watch);
+    if (h->endpoint != NULL) trib_net_remove_ipc(h->endpoint);
     if (h->socket != NULL) (void)zmq_close(h->socket);
+    trib_free(h->endpoint);
     trib_buf_release(&h->line);
     trib_free(h);
 }

@@ -81,7 +81,9 @@ static void flush(struct trib_server *server) {
 /* The sign that room was made can be swallowed by our own calls (libzmq works through its mailbox in any of
  * them), and a paused server gets none: so the clock tries too. */
 static void on_flush(void *ctx) {
-    flush(ctx);
+    struct trib_server *server = ctx;
+    flush(server);
+    trib_watch_touch(server->watch);
 }
 
 static enum trib_status enqueue(struct trib_server *server, struct route_queue *queue,
@@ -332,6 +334,8 @@ void trib_server_free(struct trib_server **server, unsigned linger_ms) {
     trib_timer_free(&s->flush_timer);
     trib_watch_free(&s->watch);
     routes_release(&s->routes);
+    for (size_t i = 0; s->endpoints != NULL && i < s->options.endpoint_count; i++)
+        trib_net_remove_ipc(s->endpoints[i]);
     if (s->socket != NULL) (void)zmq_close(s->socket);
     zap_stop(&s->zap);
     trib_free(s->endpoints);

@@ -1,0 +1,566 @@
+/* Server and client without keys, over real sockets. */
+#include "shared/base/alloc.h"
+#include "tests/support/hop.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <zmq.h>
+
+static struct hop *start(void) {
+    struct hop *hop = trib_alloc(sizeof *hop);
+    assert_non_null(hop);
+    hop_start(hop);
+    return hop;
+}
+
+static void stop(struct hop *hop) {
+    hop_stop(hop);
+    trib_free(hop);
+}
+
+/* A payload that counts its releases. */
+struct counted {
+    atomic_int released;
+    size_t bytes;
+    uint8_t *data;
+};
+
+static void release(void *owner) {
+    atomic_fetch_add(&((struct counted *)owner)->released, 1);
+}
+
+static void fill(struct counted *counted, size_t bytes) {
+    atomic_init(&counted->released, 0);
+    counted->bytes = bytes;
+    counted->data = malloc(bytes);
+    assert_non_null(counted->data);
+    for (size_t i = 0; i < bytes; i++) counted->data[i] = (uint8_t)(i * 31 + i / 251);
+}
+
+static struct trib_blob *wrap(struct counted *counted) {
+    struct trib_blob *blob = trib_blob_wrap(counted->data, counted->bytes, release, counted);
+    assert_non_null(blob);
+    return blob;
+}
+
+static void assert_same(const struct counted *counted, const struct trib_blob *blob) {
+    assert_int_equal(trib_blob_size(blob), counted->bytes);
+    assert_memory_equal(trib_blob_data(blob), counted->data, counted->bytes);
+}
+
+static struct counted *awaited;
+static bool released(struct hop *hop, size_t times) {
+    (void)hop;
+    return atomic_load(&awaited->released) >= (int)times;
+}
+
+/* ---- Both ways */
+
+static void both_ways(const char *endpoint) {
+    struct hop *hop = start();
+    struct counted up;
+    struct counted down;
+    fill(&up, 199210);
+    fill(&down, 300001);
+    hop_serve(hop, (struct trib_server_options){.endpoints = &endpoint, .endpoint_count = 1});
+    hop_connect(hop, 0, (struct trib_client_options){.endpoint = NULL});
+    struct trib_blob *blob = wrap(&up);
+    assert_int_equal(hop_send(hop, 0, "push", blob), TRIB_OK);
+    trib_blob_unref(&blob);
+    hop_until(hop, hop_server_has, 1);
+    const struct hop_record *got = &hop->at_server.records[0];
+    assert_string_equal(got->head, "push");
+    assert_string_equal(got->identity, "");
+    assert_int_equal(got->frames, 2);
+    assert_same(&up, got->payload); /* kept beyond its callback */
+    blob = wrap(&down);
+    assert_int_equal(hop_answer(hop, &got->route, "model", blob), TRIB_OK);
+    assert_int_equal(hop_answer(hop, &got->route, "wait", NULL), TRIB_OK);
+    trib_blob_unref(&blob);
+    hop_until(hop, hop_client_has, 2);
+    assert_string_equal(hop->clients[0].inbox.records[0].head, "model");
+    assert_same(&down, hop->clients[0].inbox.records[0].payload);
+    assert_string_equal(hop->clients[0].inbox.records[1].head, "wait");
+    assert_null(hop->clients[0].inbox.records[1].payload);
+    awaited = &up;
+    hop_until(hop, released, 1);
+    awaited = &down;
+    hop_until(hop, released, 1);
+    struct trib_server_counts counts = trib_server_count(hop->server);
+    assert_int_equal(counts.received, 1);
+    assert_int_equal(counts.received_bytes, 199210 + 4);
+    assert_int_equal(counts.sent, 2);
+    assert_int_equal(counts.sent_bytes, 300001 + 5 + 4);
+    stop(hop);
+    assert_int_equal(atomic_load(&up.released), 1);
+    assert_int_equal(atomic_load(&down.released), 1);
+    free(up.data);
+    free(down.data);
+}
+
+static void messages_go_both_ways_over_tcp(void **state) {
+    (void)state;
+    both_ways("tcp://127.0.0.1:*");
+}
+
+static void messages_go_both_ways_over_ipc(void **state) {
+    (void)state;
+    char folder[] = "/tmp/trib-net-XXXXXX";
+    char endpoint[64];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(endpoint, sizeof endpoint, "ipc://%s/s", folder);
+    both_ways(endpoint);
+    assert_int_equal(rmdir(folder), 0); /* the server removed its socket */
+}
+
+static void one_server_listens_at_several_endpoints(void **state) {
+    (void)state;
+    static const char *const endpoints[] = {"tcp://127.0.0.1:*", "tcp://127.0.0.1:*"};
+    struct hop *hop = start();
+    hop->echo = true;
+    hop_serve(hop, (struct trib_server_options){.endpoints = endpoints, .endpoint_count = 2});
+    assert_string_not_equal(trib_server_endpoint(hop->server, 0), trib_server_endpoint(hop->server, 1));
+    for (int i = 0; i < 2; i++) {
+        const char *endpoint = trib_server_endpoint(hop->server, (size_t)i);
+        hop_connect(hop, i, (struct trib_client_options){.endpoint = endpoint});
+        assert_int_equal(hop_send(hop, i, i == 0 ? "a" : "b", NULL), TRIB_OK);
+    }
+    hop_until(hop, hop_server_has, 2);
+    const struct hop_record *records = hop->at_server.records;
+    assert_false(trib_route_equal(&records[0].route, &records[1].route));
+    stop(hop);
+}
+
+static void a_burst_keeps_its_order_and_loses_nothing(void **state) {
+    (void)state;
+    enum { COUNT = 2000 };
+    struct hop *hop = start();
+    char text[16];
+    hop->echo = true;
+    hop_serve(hop, (struct trib_server_options){.send_hwm = 2, .receive_hwm = 2, .queue_messages = COUNT});
+    hop_connect(hop, 0,
+                (struct trib_client_options){.send_hwm = 2, .receive_hwm = 2, .queue_messages = COUNT});
+    for (int i = 0; i < COUNT; i++) {
+        (void)snprintf(text, sizeof text, "%d", i);
+        assert_int_equal(hop_send(hop, 0, text, NULL), TRIB_OK);
+    }
+    hop_until(hop, hop_client_has, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        (void)snprintf(text, sizeof text, "%d", i);
+        assert_string_equal(hop->clients[0].inbox.records[i].head, text);
+    }
+    stop(hop);
+}
+
+/* ---- Payloads are referenced, queues are bounded */
+
+enum { BIG = 4 << 20 };
+
+/* Sends until the queue refuses; returns how many were taken. */
+static int send_until_full(struct hop *hop, const struct trib_route *route, struct trib_blob *payload) {
+    char text[16];
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(text, sizeof text, "%d", i);
+        enum trib_status status = hop_answer(hop, route, text, payload);
+        if (status == TRIB_AGAIN) return i;
+        assert_int_equal(status, TRIB_OK);
+        /* With turns in between libzmq gets to send what the sockets' buffers hold. */
+        assert_int_equal(trib_reactor_turn(hop->reactor, 0, NULL), TRIB_OK);
+    }
+    fail_msg("1,000 payloads of 4 MiB fitted a bounded queue");
+    return 0;
+}
+
+static void a_queue_is_bounded_drains_and_copies_nothing(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    struct counted big;
+    fill(&big, BIG);
+    hop_serve(hop, (struct trib_server_options){.send_hwm = 1, .queue_messages = 3});
+    hop_connect(hop, 0, (struct trib_client_options){.receive_hwm = 1});
+    assert_int_equal(hop_send(hop, 0, "hello", NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 1);
+    trib_client_pause(hop->clients[0].client, true);
+    struct trib_route route = hop->at_server.records[0].route;
+    struct trib_blob *blob = wrap(&big);
+    int taken = send_until_full(hop, &route, blob);
+    assert_int_equal(trib_server_queued(hop->server, &route), 3);
+    trib_blob_unref(&blob);
+    assert_int_equal(atomic_load(&big.released), 0); /* a copy would not have kept it */
+    trib_client_pause(hop->clients[0].client, false);
+    hop_until(hop, hop_client_has, (size_t)taken);
+    for (int i = 0; i < taken; i++) {
+        assert_int_equal(atoi(hop->clients[0].inbox.records[i].head), i);
+        assert_same(&big, hop->clients[0].inbox.records[i].payload);
+    }
+    assert_int_equal(trib_server_queued(hop->server, &route), 0);
+    awaited = &big;
+    hop_until(hop, released, 1);
+    stop(hop);
+    assert_int_equal(atomic_load(&big.released), 1);
+    free(big.data);
+}
+
+static void a_queue_is_bounded_in_bytes(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    struct counted big;
+    fill(&big, BIG);
+    hop_serve(hop, (struct trib_server_options){.send_hwm = 1, .queue_bytes = 2 * BIG + 100});
+    hop_connect(hop, 0, (struct trib_client_options){.receive_hwm = 1});
+    assert_int_equal(hop_send(hop, 0, "hello", NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 1);
+    trib_client_pause(hop->clients[0].client, true);
+    struct trib_blob *blob = wrap(&big);
+    (void)send_until_full(hop, &hop->at_server.records[0].route, blob);
+    assert_int_equal(trib_server_queued(hop->server, &hop->at_server.records[0].route), 2);
+    trib_blob_unref(&blob);
+    stop(hop);
+    assert_int_equal(atomic_load(&big.released), 1);
+    free(big.data);
+}
+
+static bool gone(struct hop *hop, size_t times) {
+    return hop->gone >= times;
+}
+
+static void a_queue_goes_with_its_route(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    struct counted big;
+    fill(&big, BIG);
+    /* Far more than the buffers of the system take while the end of the connection is on its way. */
+    hop_serve(hop, (struct trib_server_options){
+                       .send_hwm = 1, .queue_messages = 64, .queue_bytes = (size_t)64 * BIG * 2});
+    hop_connect(hop, 0, (struct trib_client_options){.receive_hwm = 1});
+    assert_int_equal(hop_send(hop, 0, "hello", NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 1);
+    trib_client_pause(hop->clients[0].client, true);
+    struct trib_route route = hop->at_server.records[0].route;
+    struct trib_blob *blob = wrap(&big);
+    (void)send_until_full(hop, &route, blob);
+    trib_blob_unref(&blob);
+    trib_client_free(&hop->clients[0].client, 0);
+    hop_until(hop, gone, 1);
+    assert_int_equal(hop_answer(hop, &route, "late", NULL), TRIB_NOT_FOUND);
+    assert_in_range(trib_server_count(hop->server).gone, 30, 64 + 1);
+    stop(hop);
+    assert_int_equal(atomic_load(&big.released), 1);
+    free(big.data);
+}
+
+static bool answer_not_found(struct hop *hop, size_t argument) {
+    (void)argument;
+    return hop_answer(hop, &hop->at_server.records[0].route, "there?", NULL) == TRIB_NOT_FOUND;
+}
+
+static void a_route_that_is_gone_is_told(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    struct trib_route nobody = {.size = 5, .id = {0, 1, 2, 3, 4}};
+    hop_serve(hop, (struct trib_server_options){.queue_messages = 1});
+    assert_int_equal(hop_answer(hop, &nobody, "x", NULL), TRIB_NOT_FOUND);
+    hop_connect(hop, 0, (struct trib_client_options){.endpoint = NULL});
+    assert_int_equal(hop_send(hop, 0, "hello", NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 1);
+    assert_int_equal(hop_answer(hop, &hop->at_server.records[0].route, "x", NULL), TRIB_OK);
+    trib_client_free(&hop->clients[0].client, 0);
+    hop_until(hop, answer_not_found, 0);
+    stop(hop);
+}
+
+static void a_client_without_a_server_queues_up_to_its_bound(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    hop_serve(hop, (struct trib_server_options){.endpoints = NULL});
+    char endpoint[64];
+    (void)snprintf(endpoint, sizeof endpoint, "%s", trib_server_endpoint(hop->server, 0));
+    trib_server_free(&hop->server, 0);
+    trib_context_free(&hop->server_context); /* waits until the port is free again */
+    assert_int_equal(trib_context_new(&hop->server_context, 0, NULL), TRIB_OK);
+    hop_connect(hop, 0,
+                (struct trib_client_options){.endpoint = endpoint, .send_hwm = 2, .queue_messages = 3});
+    char text[16];
+    for (int i = 0; i < 5; i++) {
+        (void)snprintf(text, sizeof text, "%d", i);
+        assert_int_equal(hop_send(hop, 0, text, NULL), TRIB_OK);
+    }
+    assert_int_equal(trib_client_queued(hop->clients[0].client), 3);
+    assert_int_equal(hop_send(hop, 0, "5", NULL), TRIB_AGAIN);
+    const char *endpoints[] = {endpoint};
+    hop_serve(hop, (struct trib_server_options){.endpoints = endpoints, .endpoint_count = 1});
+    hop_until(hop, hop_server_has, 5);
+    for (int i = 0; i < 5; i++) assert_int_equal(atoi(hop->at_server.records[i].head), i);
+    stop(hop);
+}
+
+/* ---- Reopening and pausing */
+
+static void reopening_is_a_new_connection_without_the_old_queue(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    hop_serve(hop, (struct trib_server_options){.endpoints = NULL});
+    hop_connect(hop, 0, (struct trib_client_options){.endpoint = NULL});
+    assert_int_equal(hop_send(hop, 0, "one", NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 1);
+    hop_until(hop, hop_client_up, 1);
+    trib_server_pause(hop->server, true);
+    assert_int_equal(trib_client_reopen(hop->clients[0].client, NULL), TRIB_OK);
+    assert_int_equal(hop_send(hop, 0, "two", NULL), TRIB_OK);
+    hop_until(hop, hop_client_up, 2);
+    for (int i = 0; i < 5; i++) assert_int_equal(trib_reactor_turn(hop->reactor, 0, NULL), TRIB_OK);
+    assert_int_equal(hop->at_server.count, 1); /* paused */
+    trib_server_pause(hop->server, false);
+    hop_until(hop, hop_server_has, 2);
+    const struct hop_record *records = hop->at_server.records;
+    assert_string_equal(records[1].head, "two");
+    assert_false(trib_route_equal(&records[0].route, &records[1].route));
+    assert_int_equal(hop_answer(hop, &records[1].route, "hi", NULL), TRIB_OK);
+    hop_until(hop, hop_client_has, 1);
+    stop(hop);
+}
+
+static void reopen_on_message(void *ctx, const struct trib_incoming *in) {
+    struct trib_client **client = ctx;
+    (void)in;
+    assert_int_equal(trib_client_reopen(*client, NULL), TRIB_OK);
+    assert_int_equal(trib_client_send(*client, "again", 5, NULL), TRIB_OK);
+}
+
+static void a_callback_may_reopen(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    struct trib_client *client = NULL;
+    hop_serve(hop, (struct trib_server_options){.endpoints = NULL});
+    struct trib_client_options options = {.context = hop->client_context,
+                                          .reactor = hop->reactor,
+                                          .endpoint = trib_server_endpoint(hop->server, 0),
+                                          .events = {&client, reopen_on_message, NULL, NULL}};
+    assert_int_equal(trib_client_new(&client, &options, NULL), TRIB_OK);
+    assert_int_equal(trib_client_send(client, "first", 5, NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 1);
+    assert_int_equal(hop_answer(hop, &hop->at_server.records[0].route, "hello?", NULL), TRIB_OK);
+    assert_int_equal(hop_answer(hop, &hop->at_server.records[0].route, "lost", NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 2);
+    assert_string_equal(hop->at_server.records[1].head, "again");
+    trib_client_free(&client, 0);
+    stop(hop);
+}
+
+/* ---- Bad peers */
+
+static void *raw_dealer(struct hop *hop, const char *routing_id) {
+    int linger = 0;
+    void *socket = zmq_socket(trib_context_raw(hop->client_context), ZMQ_DEALER);
+    assert_non_null(socket);
+    assert_int_equal(zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger), 0);
+    if (routing_id != NULL)
+        assert_int_equal(zmq_setsockopt(socket, ZMQ_ROUTING_ID, routing_id, strlen(routing_id)), 0);
+    assert_int_equal(zmq_connect(socket, trib_server_endpoint(hop->server, 0)), 0);
+    return socket;
+}
+
+static void raw_send(void *socket, const char *frame, int flags) {
+    assert_int_equal(zmq_send(socket, frame, strlen(frame), flags), strlen(frame));
+}
+
+static void malformed_messages_are_reported_and_nothing_else(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    hop_serve(hop, (struct trib_server_options){.endpoints = NULL});
+    void *socket = raw_dealer(hop, NULL);
+    raw_send(socket, "three", ZMQ_SNDMORE);
+    raw_send(socket, "b", ZMQ_SNDMORE);
+    raw_send(socket, "c", 0);
+    raw_send(socket, "", 0);
+    raw_send(socket, "empty", ZMQ_SNDMORE);
+    raw_send(socket, "", 0);
+    raw_send(socket, "many", ZMQ_SNDMORE);
+    for (int i = 0; i < 5000; i++) raw_send(socket, "x", ZMQ_SNDMORE);
+    raw_send(socket, "end", 0);
+    raw_send(socket, "good", ZMQ_SNDMORE);
+    raw_send(socket, "payload", 0);
+    hop_until(hop, hop_server_has, 5);
+    const struct hop_record *r = hop->at_server.records;
+    static const enum trib_fault faults[] = {TRIB_FAULT_FRAMES, TRIB_FAULT_EMPTY, TRIB_FAULT_EMPTY,
+                                             TRIB_FAULT_FRAMES, TRIB_FAULT_NONE};
+    static const char *const heads[] = {"three", "", "empty", "many", "good"};
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(r[i].fault, faults[i]);
+        assert_string_equal(r[i].head, heads[i]);
+        assert_true(r[i].route.size > 0);
+    }
+    assert_int_equal(trib_blob_size(r[4].payload), 7);
+    assert_int_equal(trib_server_count(hop->server).malformed, 4);
+    assert_int_equal(trib_server_count(hop->server).received, 1);
+    assert_int_equal(hop_answer(hop, &r[0].route, "malformed", NULL), TRIB_OK);
+    zmq_close(socket);
+    stop(hop);
+}
+
+static void a_long_routing_id_is_malformed(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    hop_serve(hop, (struct trib_server_options){.endpoints = NULL});
+    void *socket = raw_dealer(hop, "a-name-of-its-own");
+    void *other = raw_dealer(hop, "eight888");
+    raw_send(socket, "x", 0);
+    hop_until(hop, hop_server_has, 1);
+    raw_send(other, "y", 0);
+    hop_until(hop, hop_server_has, 2);
+    assert_int_equal(hop->at_server.records[0].fault, TRIB_FAULT_ROUTE);
+    assert_int_equal(hop->at_server.records[0].route.size, 0);
+    assert_int_equal(hop_answer(hop, &hop->at_server.records[0].route, "x", NULL), TRIB_NOT_FOUND);
+    assert_int_equal(hop->at_server.records[1].fault, TRIB_FAULT_NONE);
+    assert_int_equal(hop_answer(hop, &hop->at_server.records[1].route, "x", NULL), TRIB_OK);
+    zmq_close(socket);
+    zmq_close(other);
+    stop(hop);
+}
+
+static void an_oversize_frame_ends_its_connection_alone(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    struct trib_blob *fits = trib_blob_new(1000);
+    struct trib_blob *large = trib_blob_new(1001);
+    hop_serve(hop, (struct trib_server_options){.max_frame_bytes = 1000});
+    hop_connect(hop, 0, (struct trib_client_options){.endpoint = NULL});
+    hop_connect(hop, 1, (struct trib_client_options){.endpoint = NULL});
+    assert_int_equal(hop_send(hop, 0, "fits", fits), TRIB_OK);
+    hop_until(hop, hop_server_has, 1);
+    assert_int_equal(hop_send(hop, 0, "large", large), TRIB_OK);
+    hop_until(hop, hop_client_down, 1);
+    assert_int_equal(hop_send(hop, 1, "other", NULL), TRIB_OK);
+    hop_until(hop, hop_server_has, 2);
+    assert_string_equal(hop->at_server.records[1].head, "other");
+    assert_int_equal(hop->clients[1].links[TRIB_LINK_DOWN], 0);
+    trib_blob_unref(&fits);
+    trib_blob_unref(&large);
+    stop(hop);
+}
+
+/* ---- Errors for people */
+
+static void ignore(void *ctx, const struct trib_incoming *in) {
+    (void)ctx;
+    (void)in;
+}
+
+static void refuse_server(struct hop *hop, const char *endpoint, enum trib_status status, const char *text) {
+    struct trib_error err = {.status = TRIB_OK};
+    struct trib_server *server = NULL;
+    struct trib_server_options options = {.context = hop->server_context,
+                                          .reactor = hop->reactor,
+                                          .endpoints = &endpoint,
+                                          .endpoint_count = 1,
+                                          .events = {hop, ignore, NULL, NULL, NULL, NULL}};
+    assert_int_equal(trib_server_new(&server, &options, &err), status);
+    assert_null(server);
+    if (strstr(err.text, text) == NULL || strstr(err.text, endpoint) == NULL)
+        fail_msg("\"%s\" does not say \"%s\" and \"%s\"", err.text, endpoint, text);
+}
+
+static void what_cannot_be_bound_is_explained(void **state) {
+    (void)state;
+    char folder[] = "/tmp/trib-net-XXXXXX";
+    char ipc[64];
+    char taken[64];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(ipc, sizeof ipc, "ipc://%s/s", folder);
+    const char *endpoints[] = {"tcp://127.0.0.1:*", ipc};
+    struct hop *hop = start();
+    hop_serve(hop, (struct trib_server_options){.endpoints = endpoints, .endpoint_count = 2});
+    (void)snprintf(taken, sizeof taken, "%s", trib_server_endpoint(hop->server, 0));
+    refuse_server(hop, taken, TRIB_IO, "in use");
+    refuse_server(hop, ipc, TRIB_IO, "in use");
+    refuse_server(hop, "tcp://127.0.0.1", TRIB_INVALID, "HOST:PORT");
+    refuse_server(hop, "tcp://127.0.0.1:http", TRIB_INVALID, "HOST:PORT");
+    refuse_server(hop, "tcp://127.0.0.1:99999", TRIB_INVALID, "HOST:PORT");
+    refuse_server(hop, "http://127.0.0.1:1", TRIB_INVALID, "expected tcp://");
+    refuse_server(hop, "tcp://*:7001", TRIB_DENIED, "tributary keys new");
+    hop->echo = true; /* the first server was not disturbed */
+    hop_connect(hop, 0, (struct trib_client_options){.endpoint = ipc});
+    assert_int_equal(hop_send(hop, 0, "still there?", NULL), TRIB_OK);
+    hop_until(hop, hop_client_has, 1);
+    stop(hop);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void plain_is_for_local_endpoints(void **state) {
+    (void)state;
+    static const char *const local[] = {
+        "tcp://127.0.0.1:1", "tcp://127.9.9.9:*", "tcp://localhost:1", "tcp://[::1]:1",
+        "tcp://lo:1",        "ipc:///run/x",      "inproc://x",        "tcp://9.9.9.9:0;127.0.0.1:1"};
+    static const char *const wide[] = {
+        "tcp://*:1",          "tcp://0.0.0.0:1",    "tcp://10.0.0.1:1",
+        "tcp://[::]:1",       "tcp://eth0:1",       "tcp://127.evil.example:1",
+        "tcp://1270.0.0.1:1", "tcp://localhost.:1", "tcp://127.0.0.1:0;9.9.9.9:1"};
+    static const char *const wrong[] = {"tcp://127.0.0.1", "tcp://:1", "udp://127.0.0.1:1", "127.0.0.1:1",
+                                        ""};
+    struct trib_error err;
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++)
+        assert_int_equal(trib_net_check_plain(local[i], false, &err), TRIB_OK);
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        assert_int_equal(trib_net_check_plain(wide[i], false, &err), TRIB_DENIED);
+        assert_non_null(strstr(err.text, wide[i]));
+        assert_int_equal(trib_net_check_plain(wide[i], true, &err), TRIB_OK);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(trib_net_check_plain(wrong[i], true, &err), TRIB_INVALID);
+}
+
+static void a_failed_allocation_is_reported(void **state) {
+    (void)state;
+    struct hop *hop = start();
+    const char *endpoint = "tcp://127.0.0.1:*";
+    struct trib_server_options options = {.context = hop->server_context,
+                                          .reactor = hop->reactor,
+                                          .endpoints = &endpoint,
+                                          .endpoint_count = 1,
+                                          .events = {hop, ignore, NULL, NULL, NULL, NULL}};
+    struct trib_server *server = NULL;
+    long n = 0;
+    while (server == NULL) {
+        struct trib_error err = {.status = TRIB_OK};
+        trib_alloc_fail_after(n);
+        enum trib_status status = trib_server_new(&server, &options, &err);
+        trib_alloc_fail_after(-1);
+        assert_int_equal(status, server != NULL ? TRIB_OK : TRIB_NOMEM);
+        assert_int_equal(err.status, status);
+        n++;
+    }
+    trib_server_free(&server, 0);
+    assert_true(n >= 3);
+    stop(hop);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_go_both_ways_over_tcp),
+        cmocka_unit_test(messages_go_both_ways_over_ipc),
+        cmocka_unit_test(one_server_listens_at_several_endpoints),
+        cmocka_unit_test(a_burst_keeps_its_order_and_loses_nothing),
+        cmocka_unit_test(a_queue_is_bounded_drains_and_copies_nothing),
+        cmocka_unit_test(a_queue_is_bounded_in_bytes),
+        cmocka_unit_test(a_queue_goes_with_its_route),
+        cmocka_unit_test(a_route_that_is_gone_is_told),
+        cmocka_unit_test(a_client_without_a_server_queues_up_to_its_bound),
+        cmocka_unit_test(reopening_is_a_new_connection_without_the_old_queue),
+        cmocka_unit_test(a_callback_may_reopen),
+        cmocka_unit_test(malformed_messages_are_reported_and_nothing_else),
+        cmocka_unit_test(a_long_routing_id_is_malformed),
+        cmocka_unit_test(an_oversize_frame_ends_its_connection_alone),
+        cmocka_unit_test(what_cannot_be_bound_is_explained),
+        cmocka_unit_test(plain_is_for_local_endpoints),
+        cmocka_unit_test(a_failed_allocation_is_reported),
+    };
+    return cmocka_run_group_tests_name("server", tests, NULL, NULL);
+}
