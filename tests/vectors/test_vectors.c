@@ -1,4 +1,6 @@
 /* Every *.hex of this folder, both ways: see README.md beside it for the format. */
+#include "shared/codec/codec.h"
+#include "shared/model/digest.h"
 #include "shared/wire/message.h"
 
 #include <setjmp.h>
@@ -23,6 +25,8 @@ struct vector {
     size_t text_count;
     uint8_t frame[FRAME_MAX];
     size_t frame_bytes;
+    uint8_t payload[FRAME_MAX];
+    size_t payload_bytes;
     enum { HEAD, FRAME, PAYLOAD } part;
 };
 
@@ -110,7 +114,6 @@ static void read_field(struct vector *v, const char *line) {
 }
 
 static void read_line(struct vector *v, const char *line) {
-    uint8_t unused[FRAME_MAX];
     if (line[0] == '#' || line[0] == 0) return;
     if (strcmp(line, "hex") == 0) {
         v->part = FRAME;
@@ -120,7 +123,7 @@ static void read_line(struct vector *v, const char *line) {
     } else if (v->part == FRAME) {
         v->frame_bytes += read_hex(line, v->frame + v->frame_bytes, FRAME_MAX - v->frame_bytes);
     } else if (v->part == PAYLOAD) {
-        assert_true(read_hex(line, unused, sizeof unused) > 0);
+        v->payload_bytes += read_hex(line, v->payload + v->payload_bytes, FRAME_MAX - v->payload_bytes);
     } else if (strncmp(line, "type ", 5) == 0) {
         v->msg.type = type_of(line + 5);
     } else if (strncmp(line, "refuse ", 7) == 0) {
@@ -241,10 +244,52 @@ static void test_flipped_bits(void **state) {
     globfree(&files);
 }
 
+/* The vectors tell a story: a schema, version 0 from its seed, an increment, a snapshot of what it gives. */
+static void test_the_models_follow_each_other(void **state) {
+    (void)state;
+    struct vector *v = malloc(sizeof *v);
+    assert_non_null(v);
+    struct trib_schema schema;
+    struct trib_codec *codec = NULL;
+    uint8_t full[TRIB_DIGEST_BYTES], chain[TRIB_DIGEST_BYTES];
+    float model[10];
+    read_vector(v, "tests/vectors/welcome.hex");
+    assert_int_equal(trib_schema_parse(&schema, v->msg.schema.data, v->msg.schema.size, NULL), TRIB_OK);
+    assert_memory_equal(schema.fingerprint, v->msg.fingerprint, sizeof schema.fingerprint);
+    assert_int_equal(schema.parameters, 10);
+
+    read_vector(v, "tests/vectors/model_seed.hex");
+    trib_schema_draw(&schema, v->msg.seed, model);
+    trib_digest_floats(model, 10, full);
+    trib_digest_chain_start(schema.fingerprint, full, chain);
+    assert_memory_equal(full, v->msg.full_digest, sizeof full);
+    assert_memory_equal(chain, v->msg.to_digest, sizeof chain);
+
+    read_vector(v, "tests/vectors/model_increments.hex");
+    assert_int_equal(trib_codec_new("int8", &codec, NULL), TRIB_OK);
+    assert_int_equal(trib_codec_check(codec, v->payload, v->payload_bytes, 10, NULL, NULL), TRIB_OK);
+    trib_codec_add(codec, v->payload, v->payload_bytes, 10, 1.0f, model);
+    trib_digest_chain(chain, v->payload, v->payload_bytes, chain);
+    assert_memory_equal(chain, v->msg.to_digest, sizeof chain);
+
+    read_vector(v, "tests/vectors/model_snapshot.hex");
+    assert_int_equal(v->payload_bytes, sizeof model);
+    assert_memory_equal(v->payload, model, sizeof model);
+    trib_digest_floats(model, 10, full);
+    assert_memory_equal(full, v->msg.full_digest, sizeof full);
+
+    read_vector(v, "tests/vectors/push.hex");
+    assert_int_equal(trib_codec_check(codec, v->payload, v->payload_bytes, 10, NULL, NULL), TRIB_OK);
+    trib_codec_free(&codec);
+    trib_schema_release(&schema);
+    free(v);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_the_models_follow_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
