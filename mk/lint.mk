@@ -44,7 +44,7 @@ lint-cppcheck:
 	@echo "  CPPCHECK"
 	@mkdir -p build/lint/cppcheck
 	@cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --std=c11 --inline-suppr \
-	    --suppressions-list=tests/lint/cppcheck.supp --cppcheck-build-dir=build/lint/cppcheck -I. -DTRIB_VERSION='""' \
+	    --suppressions-list=tests/lint/cppcheck.supp --cppcheck-build-dir=build/lint/cppcheck --include=$(firstword $(wildcard /usr/include/*/sys/queue.h)) -I. -DTRIB_VERSION='""' \
 	    -D__x86_64__ -j2 $(TIDY_C)
 
 -include $(TIDY_DONE:=.d)
