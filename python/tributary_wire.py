@@ -248,13 +248,13 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 
 def _mix(x):
-    """On Python's integers and, since uint64 wraps by itself, on numpy arrays."""
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & _M64
     x = (x ^ (x >> 27)) * 0x94D049BB133111EB & _M64
     return x ^ (x >> 31)
 
 
 def _mix_array(x):
+    """The same on uint64 arrays, which wrap by themselves."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
