@@ -105,6 +105,9 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
 const struct trib_option trib_cloud_options[] = {
     NODE_ROWS(trib_cloud_config, cloud),
     ROW(trib_cloud_config, run_label, "run.label", STRING, "", .help = "What people call this run."),
+    ROW(trib_cloud_config, run_resume, "run.resume", BOOL, "true",
+        .help = "Go on with a run that has not ended, under the plan that it began with; false begins a new "
+                "one."),
     ROW(trib_cloud_config, start_model, "run.start_model", STRING, "",
         .help = "Safetensors file to start from; empty: drawn from plan.seed."),
     FINISH_ROW(trib_cloud_config),

@@ -52,6 +52,7 @@ struct trib_cloud_config {
     struct trib_parent_config parent;
     struct trib_store_config store;
     char *run_label;           /* for people */
+    bool run_resume;           /* go on with a run that has not ended */
     char *start_model;         /* safetensors file that is version 0; "": drawn from plan.seed */
     char *data_path;           /* folder with the data set; "": TRIBUTARY_DATA, fetched, the sample */
     uint64_t keep_models;      /* newest versions whose model files stay; 0: all */

@@ -119,6 +119,7 @@ static enum trib_status apply_start(struct trib_state *state, struct trib_record
     state->version_since_ms = state->now_ms;
     state->exact_next = true;
     state->started = true;
+    state->started_ms = record->now_ms;
     return state->role == TRIB_ROLE_CLOUD ? first_model(state, record, err) : TRIB_OK;
 }
 

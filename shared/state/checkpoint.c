@@ -262,6 +262,7 @@ static void peers(struct archive *ar, struct trib_state *state) {
 static void numbers(struct archive *ar, struct trib_state *state) {
     uint64_t *values[] = {&state->position,
                           &state->now_ms,
+                          &state->started_ms,
                           &state->incarnation,
                           &state->parent_incarnation,
                           &state->parent_version,

@@ -114,6 +114,7 @@ struct trib_state {
     uint64_t position; /* of the last record applied */
     uint64_t now_ms;   /* of the last record applied */
     bool started, stopped;
+    uint64_t started_ms; /* when the run began */
     uint64_t incarnation;
     uint8_t run[16];
     struct trib_plan plan;

@@ -1,0 +1,40 @@
+/* Evaluation: a thread that keeps a version's model as a file and measures it on held-out data. One version
+ * at a time; what comes meanwhile is skipped, the newest is next. */
+#ifndef TRIB_CLOUD_EVALUATOR_H
+#define TRIB_CLOUD_EVALUATOR_H
+
+#include "shared/learn/task.h"
+#include "shared/net/reactor.h"
+
+struct evaluator;
+
+struct evaluation {
+    uint64_t version;
+    uint8_t digest[TRIB_DIGEST_BYTES];
+    float *parameters; /* a copy */
+    float loss, accuracy;
+    uint64_t samples, duration_ms;
+    enum trib_status status; /* of the file or of the measurement */
+    struct trib_error err;
+};
+
+struct evaluator_options {
+    const struct trib_task *task;
+    const char *models_path; /* folder of DIGEST.safetensors files; made if it is not there */
+    uint64_t keep_models;    /* newest files that stay, and the best one; 0: all */
+    uint64_t max_samples;    /* 0: the whole test split */
+    /* In the reactor's thread; the evaluation is the evaluator's. */
+    void (*done)(void *ctx, const struct evaluation *evaluation);
+    void *ctx;
+};
+
+enum trib_status evaluator_new(struct evaluator **out, struct trib_reactor *reactor,
+                               const struct evaluator_options *options, struct trib_error *err) TRIB_MUST_USE;
+void evaluator_free(struct evaluator **evaluator);
+bool evaluator_idle(const struct evaluator *evaluator);
+/* Copies the parameters and begins. TRIB_NOMEM; only when idle. */
+enum trib_status evaluator_begin(struct evaluator *evaluator, uint64_t version,
+                                 const uint8_t digest[TRIB_DIGEST_BYTES],
+                                 const float *parameters) TRIB_MUST_USE;
+
+#endif

@@ -1,0 +1,624 @@
+#include "shared/daemon/node.h"
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/base/rng.h"
+#include "shared/daemon/storage.h"
+#include "shared/net/client.h"
+#include "shared/net/health.h"
+#include "shared/net/server.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    REBUILD_MS = 1000,                /* after a failed write, the store is tried again so often */
+    BACKLOG_BYTES = 64 * 1024 * 1024, /* payloads waiting for the disk; beyond it children are not read */
+    LINGER_MS = 500,                  /* for the last messages */
+    MAX_ENDPOINTS = 8
+};
+
+struct held_send { /* a send that waits for its journal position */
+    struct trib_action action;
+    struct held_send *next;
+};
+
+struct trib_node {
+    struct trib_node_options options;
+    struct trib_reactor *reactor;
+    struct trib_context *context, *uplink;
+    struct trib_server *server;
+    struct trib_client *client;
+    struct trib_health *health;
+    struct trib_timer *wake, *rebuild, *finish;
+    struct trib_keys keys, parent_keys;
+    uint64_t wall_offset_ms, committed, wake_ms, writes_failed, started_ms;
+    struct trib_storage *storage;
+    struct trib_state *state;
+    struct trib_outbox outbox;
+    struct trib_aggregator *aggregator;
+    struct trib_participant *participant;
+    struct held_send *held, **held_end;
+    bool paused, checkpointing, stopping, finished;
+    char endpoints[MAX_ENDPOINTS][TRIB_ENDPOINT_MAX + 1];
+    char database[512];
+};
+
+static void settle(struct trib_node *node);
+
+uint64_t trib_node_now_ms(const struct trib_node *node) {
+    return trib_clock_ms() + node->wall_offset_ms;
+}
+
+void trib_node_wake(struct trib_node *node) {
+    trib_timer_at(node->wake, 0);
+}
+
+struct trib_reactor *trib_node_reactor(struct trib_node *node) {
+    return node->reactor;
+}
+
+const struct trib_state *trib_node_state(const struct trib_node *node) {
+    return node->state;
+}
+
+struct trib_aggregator *trib_node_aggregator(struct trib_node *node) {
+    return node->aggregator;
+}
+
+struct trib_participant *trib_node_participant(struct trib_node *node) {
+    return node->participant;
+}
+
+struct trib_outbox *trib_node_outbox(struct trib_node *node) {
+    return &node->outbox;
+}
+
+/* ---- routes: a connection's name at the server, as one number for the roles ---- */
+
+static trib_child_route pack_route(const struct trib_route *route) {
+    uint64_t packed = (uint64_t)route->size << 56;
+    for (size_t i = 0; i < route->size; i++) packed |= (uint64_t)route->id[i] << (8 * i);
+    return packed;
+}
+
+static struct trib_route unpack_route(trib_child_route packed) {
+    struct trib_route route = {.size = (uint8_t)(packed >> 56)};
+    for (size_t i = 0; i < route.size; i++) route.id[i] = (uint8_t)(packed >> (8 * i));
+    return route;
+}
+
+/* ---- carrying out ---- */
+
+static void transmit(struct trib_node *node, struct trib_action *action) {
+    enum trib_status status;
+    if (action->kind == TRIB_ACTION_SEND_CHILD) {
+        struct trib_route route = unpack_route(action->route);
+        status = trib_server_send(node->server, &route, action->frame, action->frame_bytes, action->payload);
+    } else {
+        status = trib_client_send(node->client, action->frame, action->frame_bytes, action->payload);
+    }
+    /* A send that cannot be made is a lost message, which both sides expect: the child asks again. */
+    if (status == TRIB_AGAIN)
+        trib_log(node->options.log, TRIB_LOG_DEBUG, "send_dropped", "to=%s bytes=%zu reason=queue_full",
+                 action->kind == TRIB_ACTION_SEND_CHILD ? "child" : "parent",
+                 action->frame_bytes + trib_blob_size(action->payload));
+}
+
+static void send_or_hold(struct trib_node *node, struct trib_action *action) {
+    if (action->after <= node->committed) {
+        transmit(node, action);
+        trib_action_release(action);
+        return;
+    }
+    struct held_send *held = trib_alloc(sizeof *held);
+    if (held == NULL) {
+        trib_action_release(action); /* lost: asked for again */
+        return;
+    }
+    held->action = *action;
+    *node->held_end = held;
+    node->held_end = &held->next;
+}
+
+static void release_held(struct trib_node *node) {
+    while (node->held != NULL && node->held->action.after <= node->committed) {
+        struct held_send *held = node->held;
+        node->held = held->next;
+        if (node->held == NULL) node->held_end = &node->held;
+        transmit(node, &held->action);
+        trib_action_release(&held->action);
+        trib_free(held);
+    }
+}
+
+static void drop_held(struct trib_node *node) {
+    while (node->held != NULL) {
+        struct held_send *held = node->held;
+        node->held = held->next;
+        trib_action_release(&held->action);
+        trib_free(held);
+    }
+    node->held_end = &node->held;
+}
+
+static void log_event(const struct trib_node *node, const struct trib_record *record) {
+    char event[64];
+    (void)snprintf(event, sizeof event, "%.*s", (int)record->event.size, record->event.data);
+    trib_log(node->options.log, (enum trib_level)record->level, event, "%.*s", (int)record->text.size,
+             record->text.data);
+}
+
+static void reopen_uplink(struct trib_node *node) {
+    struct trib_error err;
+    if (trib_client_reopen(node->client, &err) != TRIB_OK)
+        trib_log(node->options.log, TRIB_LOG_ERROR, "uplink_failed", "error=\"%s\"", err.text);
+    trib_participant_connected(node->participant, trib_node_now_ms(node));
+}
+
+/* The journal refused a record, or memory ran out: the roles are dropped and rebuilt. */
+static void drop_roles(struct trib_node *node, const char *why) {
+    trib_log(node->options.log, TRIB_LOG_ERROR, "store_failed", "error=\"%s\" retry_ms=%d", why, REBUILD_MS);
+    drop_held(node);
+    trib_aggregator_free(&node->aggregator);
+    trib_participant_free(&node->participant);
+    trib_outbox_release(&node->outbox);
+    trib_storage_close(&node->storage);
+    trib_state_free(&node->state);
+    node->checkpointing = false;
+    node->writes_failed++;
+    trib_timer_after(node->rebuild, REBUILD_MS);
+}
+
+static void carry_out(struct trib_node *node) {
+    struct trib_action action;
+    while (node->state != NULL && trib_outbox_take(&node->outbox, &action)) {
+        switch (action.kind) {
+        case TRIB_ACTION_SEND_CHILD:
+        case TRIB_ACTION_SEND_PARENT: send_or_hold(node, &action); continue;
+        case TRIB_ACTION_WRITE:
+            if (trib_storage_write(node->storage, &action.record) != TRIB_OK) {
+                trib_action_release(&action);
+                drop_roles(node, "out of memory for the journal");
+                return;
+            }
+            break;
+        case TRIB_ACTION_RECONNECT: reopen_uplink(node); break;
+        case TRIB_ACTION_FINISHED: node->finished = true; break;
+        case TRIB_ACTION_LOG: log_event(node, action.record); break;
+        case TRIB_ACTION_TRAIN: break; /* devices only */
+        }
+        trib_action_release(&action);
+    }
+    if (node->state != NULL && node->outbox.failed != TRIB_OK) drop_roles(node, node->outbox.error.text);
+}
+
+/* Reads children only while the disk keeps up and no checkpoint is being written. */
+static void back_pressure(struct trib_node *node) {
+    bool pause = node->checkpointing || trib_storage_backlog(node->storage) > BACKLOG_BYTES;
+    if (pause == node->paused) return;
+    node->paused = pause;
+    trib_server_pause(node->server, pause);
+    if (node->client != NULL) trib_client_pause(node->client, pause);
+}
+
+static void take_checkpoint(struct trib_node *node) {
+    if (node->checkpointing || !trib_storage_checkpoint_due(node->storage)) return;
+    node->checkpointing = trib_storage_checkpoint(node->storage, node->state);
+}
+
+static uint64_t region_of(void *ctx) {
+    struct trib_node *node = ctx;
+    return trib_aggregator_region(node->aggregator);
+}
+
+/* The end of a turn: the roles do what is due, actions are carried out, the journal goes to the disk. */
+static void settle(struct trib_node *node) {
+    if (node->state == NULL) return;
+    if (!node->checkpointing) {
+        uint64_t now = trib_node_now_ms(node), wake = trib_aggregator_poll(node->aggregator, now), other;
+        carry_out(node);
+        if (node->state == NULL) return;
+        if (node->participant != NULL && (other = trib_participant_poll(node->participant, now)) < wake)
+            wake = other;
+        carry_out(node);
+        if (node->state == NULL) return;
+        if (node->options.hooks.advanced != NULL) node->options.hooks.advanced(node->options.hooks.ctx, node);
+        carry_out(node);
+        if (node->state == NULL) return;
+        take_checkpoint(node);
+        if (wake == UINT64_MAX)
+            trib_timer_cancel(node->wake);
+        else
+            trib_timer_at(node->wake, wake > now ? trib_clock_ms() + (wake - now) : 0);
+    }
+    trib_storage_flush(node->storage);
+    back_pressure(node);
+    if (node->finished && !node->stopping && node->options.hooks.finished != NULL) {
+        node->finished = false;
+        node->options.hooks.finished(node->options.hooks.ctx, node);
+    }
+}
+
+static void on_wake(void *ctx) {
+    settle(ctx);
+}
+
+/* ---- events of sockets ---- */
+
+static void refuse_for_store(struct trib_node *node, const struct trib_route *route) {
+    static const char detail[] = "the journal cannot be written here; try again later";
+    struct trib_msg msg = {.type = TRIB_ERROR};
+    trib_msg_set(&msg, SESSION, session, 0);
+    trib_msg_set(&msg, CODE, code, TRIB_CODE_BUSY);
+    trib_msg_set(&msg, WAIT_MS, wait_ms, 2 * REBUILD_MS);
+    trib_msg_set(&msg, DETAIL, detail, ((struct trib_text){detail, sizeof detail - 1}));
+    struct trib_buf buf;
+    trib_buf_init(&buf, 0);
+    trib_msg_encode(&msg, &buf);
+    if (!buf.failed && trib_server_send(node->server, route, buf.data, buf.size, NULL) != TRIB_OK)
+        trib_log(node->options.log, TRIB_LOG_DEBUG, "send_dropped", "to=child reason=gone");
+    trib_buf_release(&buf);
+}
+
+static void on_child(void *ctx, const struct trib_incoming *in) {
+    struct trib_node *node = ctx;
+    if (in->route.size > 7) return;
+    if (node->state == NULL) {
+        refuse_for_store(node, &in->route);
+        return;
+    }
+    trib_aggregator_message(node->aggregator, trib_node_now_ms(node), pack_route(&in->route),
+                            in->identity[0] != 0 ? in->identity : NULL, in->head, in->head_bytes,
+                            in->payload);
+    carry_out(node);
+    trib_timer_at(node->wake, 0); /* settle once for the whole batch */
+}
+
+static void on_child_malformed(void *ctx, const struct trib_incoming *in) {
+    struct trib_node *node = ctx;
+    if (node->state == NULL || in->route.size == 0 || in->route.size > 7) return;
+    trib_aggregator_malformed(node->aggregator, trib_node_now_ms(node), pack_route(&in->route),
+                              in->identity[0] != 0 ? in->identity : NULL, trib_fault_text(in->fault));
+    carry_out(node);
+    trib_timer_at(node->wake, 0);
+}
+
+static void on_refused(void *ctx, const char *public_key, const char *address) {
+    struct trib_node *node = ctx;
+    trib_log(node->options.log, TRIB_LOG_WARN, "key_refused", "key=%s address=%s", public_key, address);
+    if (node->state == NULL || !node->state->started) return;
+    trib_outbox_event(&node->outbox, node->state, trib_node_now_ms(node), true, TRIB_LOG_DEBUG, "key_refused",
+                      "key=%s address=%s", public_key, address);
+    carry_out(node);
+    trib_timer_at(node->wake, 0);
+}
+
+static void on_reloaded(void *ctx, size_t count, const struct trib_error *failed) {
+    struct trib_node *node = ctx;
+    if (failed != NULL)
+        trib_log(node->options.log, TRIB_LOG_ERROR, "allow_list_refused", "error=\"%s\"", failed->text);
+    else
+        trib_log(node->options.log, TRIB_LOG_INFO, "allow_list_read", "keys=%zu", count);
+}
+
+static void on_parent(void *ctx, const struct trib_incoming *in) {
+    struct trib_node *node = ctx;
+    if (node->state == NULL) return;
+    trib_participant_message(node->participant, trib_node_now_ms(node), in->head, in->head_bytes,
+                             in->payload);
+    carry_out(node);
+    trib_timer_at(node->wake, 0);
+}
+
+static void on_link(void *ctx, enum trib_link link) {
+    static const char *const names[] = {"up", "down", "refused", "foreign"};
+    struct trib_node *node = ctx;
+    bool bad = link == TRIB_LINK_REFUSED || link == TRIB_LINK_FOREIGN;
+    trib_log(node->options.log, bad ? TRIB_LOG_ERROR : TRIB_LOG_INFO, "uplink_link", "link=%s endpoint=%s%s",
+             names[link], node->options.upstream->endpoint,
+             bad ? " hint=\"the parent must have this node's public key in its allow-list, and the right "
+                   "server key\""
+                 : "");
+}
+
+/* ---- events of the store ---- */
+
+static void on_committed(void *ctx, uint64_t position) {
+    struct trib_node *node = ctx;
+    node->committed = position;
+    release_held(node);
+    trib_timer_at(node->wake, 0);
+}
+
+static void on_checkpointed(void *ctx, const struct trib_error *err) {
+    struct trib_node *node = ctx;
+    node->checkpointing = false;
+    if (err != NULL)
+        trib_log(node->options.log, TRIB_LOG_ERROR, "checkpoint_failed", "error=\"%s\"", err->text);
+    trib_timer_at(node->wake, 0);
+}
+
+static void on_failed(void *ctx, const struct trib_error *err) {
+    drop_roles(ctx, err->text);
+}
+
+/* ---- making and unmaking ---- */
+
+static enum trib_status make_roles(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    struct trib_aggregator_options parent = {.seed = trib_random_u64(),
+                                             .max_peers = o->parent->max_peers,
+                                             .budget_bytes = o->parent->in_flight_bytes};
+    enum trib_status status =
+        trib_aggregator_new(&parent, node->state, &node->outbox, &node->aggregator, err);
+    if (status != TRIB_OK || node->client == NULL) return status;
+    struct trib_participant_options child = {.name = o->node->name,
+                                             .seed = trib_random_u64(),
+                                             .finish_on_bye = o->exit_when_finished,
+                                             .region = region_of,
+                                             .region_ctx = node};
+    return trib_participant_new(&child, node->state, &node->outbox, &node->participant, err);
+}
+
+static enum trib_status open_state(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    struct trib_state_limits limits = {.max_parameters = o->max_parameters,
+                                       .ring_bytes = o->parent->ring_bytes};
+    enum trib_status status = trib_state_new(o->role, &limits, &node->state, err);
+    if (status != TRIB_OK) return status;
+    struct trib_storage_options storage = {
+        .reactor = node->reactor,
+        .path = node->database,
+        .config = o->store,
+        .events = {
+            .ctx = node, .committed = on_committed, .checkpointed = on_checkpointed, .failed = on_failed}};
+    trib_outbox_init(&node->outbox);
+    status = trib_storage_open(&node->storage, &storage, node->state, err);
+    if (status == TRIB_OK) status = make_roles(node, err);
+    if (status == TRIB_OK) {
+        node->committed = node->state->position;
+        trib_log(o->log, TRIB_LOG_INFO, "store_open", "path=%s position=%" PRIu64 " version=%" PRIu64,
+                 node->database, node->state->position, node->state->version);
+        if (o->hooks.ready != NULL) status = o->hooks.ready(o->hooks.ctx, node, err);
+    }
+    return status;
+}
+
+static void close_state(struct trib_node *node) {
+    drop_held(node);
+    trib_aggregator_free(&node->aggregator);
+    trib_participant_free(&node->participant);
+    trib_storage_close(&node->storage);
+    trib_outbox_release(&node->outbox);
+    trib_state_free(&node->state);
+}
+
+static void on_rebuild(void *ctx) {
+    struct trib_node *node = ctx;
+    struct trib_error err;
+    if (node->state != NULL) return;
+    if (open_state(node, &err) == TRIB_OK) {
+        trib_log(node->options.log, TRIB_LOG_INFO, "store_recovered", "position=%" PRIu64,
+                 node->state->position);
+        settle(node);
+        return;
+    }
+    trib_log(node->options.log, TRIB_LOG_ERROR, "store_failed", "error=\"%s\" retry_ms=%d", err.text,
+             REBUILD_MS);
+    close_state(node);
+    trib_timer_after(node->rebuild, REBUILD_MS);
+}
+
+static enum trib_status load_keys(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    if (o->parent->secret_key[0] == 0) return TRIB_OK;
+    struct trib_error warning = {0};
+    enum trib_status status = trib_keys_load(o->parent->secret_key, true, &node->keys, &warning, err);
+    if (status != TRIB_OK) return status;
+    if (warning.status != TRIB_OK)
+        trib_log(o->log, TRIB_LOG_WARN, "key_file_open", "error=\"%s\"", warning.text);
+    if (o->upstream == NULL || o->upstream->public_key[0] == 0) return TRIB_OK;
+    return trib_keys_load(o->upstream->public_key, false, &node->parent_keys, NULL, err);
+}
+
+static enum trib_status open_server(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    const char *endpoints[MAX_ENDPOINTS];
+    size_t count = 0;
+    for (const char *at = o->parent->listen; *at != 0 && count < MAX_ENDPOINTS;) {
+        size_t length = strcspn(at, "\n");
+        (void)snprintf(node->endpoints[count], sizeof node->endpoints[count], "%.*s", (int)length, at);
+        endpoints[count] = node->endpoints[count];
+        count++;
+        at += length + (at[length] == '\n');
+    }
+    bool keys = node->keys.secret_key[0] != 0;
+    struct trib_server_options server = {.context = node->context,
+                                         .reactor = node->reactor,
+                                         .endpoints = endpoints,
+                                         .endpoint_count = count,
+                                         .allow_insecure = o->node->allow_insecure,
+                                         .keys = keys ? &node->keys : NULL,
+                                         .allow_path = keys ? o->parent->allow_keys : NULL,
+                                         .events = {.ctx = node,
+                                                    .message = on_child,
+                                                    .malformed = on_child_malformed,
+                                                    .refused = on_refused,
+                                                    .reloaded = on_reloaded}};
+    return trib_server_new(&node->server, &server, err);
+}
+
+static enum trib_status open_client(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    if (o->upstream == NULL) return TRIB_OK;
+    enum trib_status status = trib_context_new(&node->uplink, 16, err);
+    if (status != TRIB_OK) return status;
+    bool keys = node->keys.secret_key[0] != 0 && node->parent_keys.public_key[0] != 0;
+    struct trib_client_options client = {.context = node->uplink,
+                                         .reactor = node->reactor,
+                                         .endpoint = o->upstream->endpoint,
+                                         .allow_insecure = o->node->allow_insecure,
+                                         .keys = keys ? &node->keys : NULL,
+                                         .server_key = keys ? node->parent_keys.public_key : NULL,
+                                         .events = {.ctx = node, .message = on_parent, .link = on_link}};
+    return trib_client_new(&node->client, &client, err);
+}
+
+/* ---- stopping ---- */
+
+static void end_loop(void *ctx) {
+    struct trib_node *node = ctx;
+    trib_reactor_stop(node->reactor);
+}
+
+/* Says goodbye; the loop ends when that is on its way. */
+static void begin_stop(struct trib_node *node, enum trib_bye reason) {
+    if (node->stopping) return;
+    node->stopping = true;
+    if (node->options.hooks.stopping != NULL) node->options.hooks.stopping(node->options.hooks.ctx, node);
+    if (node->state != NULL) {
+        uint64_t now = trib_node_now_ms(node);
+        trib_aggregator_goodbye(node->aggregator, now, reason);
+        if (node->participant != NULL) trib_participant_goodbye(node->participant, now);
+        carry_out(node);
+        if (node->state != NULL) trib_storage_flush(node->storage);
+    }
+    trib_timer_after(node->finish, LINGER_MS);
+}
+
+static void on_signal(void *ctx) {
+    struct trib_node *node = ctx;
+    trib_log(node->options.log, TRIB_LOG_INFO, "stopping", "reason=signal");
+    begin_stop(node, TRIB_BYE_LEAVING);
+}
+
+static void on_hangup(void *ctx) {
+    struct trib_node *node = ctx;
+    trib_server_reload(node->server);
+}
+
+void trib_node_stop(struct trib_node *node) {
+    begin_stop(node, node->state != NULL && node->state->stopped ? TRIB_BYE_FINISHED : TRIB_BYE_LEAVING);
+}
+
+static bool answer_health(void *ctx, struct trib_buf *line) {
+    struct trib_node *node = ctx;
+    bool well = node->state != NULL;
+    struct trib_json json = {.out = line};
+    trib_json_begin(&json, '{');
+    trib_json_key(&json, "name");
+    trib_json_string(&json, node->options.node->name);
+    trib_json_key(&json, "well");
+    trib_json_bool(&json, well);
+    trib_json_key(&json, "uptime_ms");
+    trib_json_u64(&json, trib_node_now_ms(node) - node->started_ms);
+    trib_json_key(&json, "store_failures");
+    trib_json_u64(&json, node->writes_failed);
+    if (well) {
+        struct trib_aggregator_status status = trib_aggregator_status(node->aggregator);
+        const struct {
+            const char *key;
+            uint64_t value;
+        } rows[] = {{"position", node->state->position},
+                    {"version", node->state->version},
+                    {"commits", node->state->commits},
+                    {"sessions", status.sessions},
+                    {"active", status.active},
+                    {"accepted", status.accepted},
+                    {"refused", status.refused},
+                    {"malformed", status.malformed},
+                    {"staleness_sum", status.staleness_sum},
+                    {"up_bytes", status.up_bytes},
+                    {"down_bytes", status.down_bytes},
+                    {"models_sent", status.models_sent},
+                    {"in_flight_bytes", status.in_flight_bytes},
+                    {"store_backlog_bytes", trib_storage_backlog(node->storage)}};
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            trib_json_key(&json, rows[i].key);
+            trib_json_u64(&json, rows[i].value);
+        }
+        if (node->participant != NULL) {
+            trib_json_key(&json, "uplink");
+            trib_json_bool(&json, trib_participant_status(node->participant).ready);
+        }
+        if (node->options.hooks.status != NULL)
+            node->options.hooks.status(node->options.hooks.ctx, node, &json);
+    }
+    trib_json_end(&json, '}');
+    return well;
+}
+
+static enum trib_status open_all(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    enum trib_status status = trib_reactor_new(&node->reactor, err);
+    if (status == TRIB_OK) status = trib_timer_new(node->reactor, on_wake, node, &node->wake, err);
+    if (status == TRIB_OK) status = trib_timer_new(node->reactor, on_rebuild, node, &node->rebuild, err);
+    if (status == TRIB_OK) status = trib_timer_new(node->reactor, end_loop, node, &node->finish, err);
+    if (status == TRIB_OK) status = trib_reactor_on_signal(node->reactor, SIGTERM, on_signal, node, err);
+    if (status == TRIB_OK) status = trib_reactor_on_signal(node->reactor, SIGINT, on_signal, node, err);
+    if (status == TRIB_OK) status = trib_reactor_on_signal(node->reactor, SIGHUP, on_hangup, node, err);
+    if (status == TRIB_OK) status = load_keys(node, err);
+    if (status == TRIB_OK) status = trib_context_new(&node->context, 64, err);
+    if (status == TRIB_OK && o->node->health[0] != 0)
+        status = trib_health_new(&node->health, node->context, node->reactor, o->node->health, answer_health,
+                                 node, err);
+    if (status == TRIB_OK) status = open_client(node, err);
+    if (status == TRIB_OK) status = open_server(node, err);
+    if (status == TRIB_OK) status = open_state(node, err);
+    return status;
+}
+
+enum trib_status trib_node_new(struct trib_node **out, const struct trib_node_options *options,
+                               struct trib_error *err) {
+    struct trib_node *node = trib_alloc(sizeof *node);
+    if (node == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory for a node");
+    node->options = *options;
+    node->held_end = &node->held;
+    node->wall_offset_ms = trib_clock_wall_ms() - trib_clock_ms();
+    node->started_ms = trib_node_now_ms(node);
+    (void)snprintf(node->database, sizeof node->database, "%s/%s", options->store->path, options->database);
+    enum trib_status status = open_all(node, err);
+    if (status != TRIB_OK) {
+        trib_node_free(&node);
+        return status;
+    }
+    for (size_t i = 0; node->endpoints[i][0] != 0 && i < MAX_ENDPOINTS; i++)
+        trib_log(options->log, TRIB_LOG_INFO, "listening", "endpoint=%s keys=%s",
+                 trib_server_endpoint(node->server, i), node->keys.secret_key[0] != 0 ? "curve" : "plain");
+    settle(node);
+    *out = node;
+    return TRIB_OK;
+}
+
+void trib_node_free(struct trib_node **out) {
+    struct trib_node *node = *out;
+    if (node == NULL) return;
+    close_state(node);
+    trib_health_free(&node->health);
+    trib_server_free(&node->server, LINGER_MS);
+    trib_client_free(&node->client, LINGER_MS);
+    trib_context_free(&node->context);
+    trib_context_free(&node->uplink);
+    trib_timer_free(&node->wake);
+    trib_timer_free(&node->rebuild);
+    trib_timer_free(&node->finish);
+    trib_reactor_free(&node->reactor);
+    trib_keys_wipe(&node->keys);
+    trib_free(node);
+    *out = NULL;
+}
+
+enum trib_status trib_node_run(struct trib_node *node, struct trib_error *err) {
+    return trib_reactor_run(node->reactor, err);
+}
+
+bool trib_node_record(struct trib_node *node, struct trib_record *record) {
+    if (node->state == NULL) return false;
+    trib_rec_set(record, NOW, now_ms, trib_node_now_ms(node));
+    bool done = trib_outbox_record(&node->outbox, node->state, record);
+    carry_out(node);
+    return done && node->state != NULL;
+}

@@ -1,0 +1,278 @@
+#include "shared/daemon/storage.h"
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/net/pipe.h"
+
+#include <string.h>
+
+enum { GROUP_RECORDS = 256 };
+
+/* What travels to the actor and back. */
+struct request {
+    enum { WRITE_GROUP, CHECKPOINT } kind;
+    size_t count;
+    uint64_t bytes; /* of payload */
+    struct trib_record *records[GROUP_RECORDS];
+    const struct trib_state *state; /* CHECKPOINT; does not change meanwhile */
+    enum trib_status status;        /* the answer */
+    struct trib_error err;
+    uint64_t position;
+};
+
+struct trib_storage {
+    struct trib_storage_options options;
+    struct trib_store *store; /* the actor's, once it runs */
+    struct trib_ledger *ledger;
+    struct trib_actor *actor;
+    struct trib_watch *watch;
+    struct trib_timer *batch_timer;
+    bool batched, failed, on_way;
+    size_t queue_count, queue_first, queue_capacity;
+    struct trib_record **queue;
+    uint64_t backlog, queue_since_ms, since_records, since_bytes, position;
+    struct trib_record *group; /* the actor's scratch */
+};
+
+static void free_request(void *item) {
+    struct request *request = item;
+    for (size_t i = 0; i < request->count; i++) trib_record_free(&request->records[i]);
+    trib_free(request);
+}
+
+/* ---- the actor's side ---- */
+
+static void write_group(struct trib_storage *s, struct request *request) {
+    for (size_t i = 0; i < request->count; i++) s->group[i] = *request->records[i];
+    request->status = trib_store_write(s->store, s->group, request->count, &request->err);
+    request->position = trib_store_position(s->store);
+}
+
+static void write_checkpoint(struct trib_storage *s, struct request *request) {
+    struct trib_sink sink;
+    request->status = trib_store_checkpoint_begin(s->store, request->state->position, &sink, &request->err);
+    if (request->status != TRIB_OK) return;
+    request->status = trib_state_save(request->state, &sink, &request->err);
+    if (request->status == TRIB_OK)
+        request->status = trib_store_checkpoint_commit(s->store, &request->err);
+    else
+        trib_store_checkpoint_abort(s->store);
+}
+
+static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_error *err) {
+    struct trib_storage *s = arg;
+    (void)err;
+    trib_pipe_ready(pipe);
+    void *item;
+    while ((item = trib_pipe_take(pipe, -1)) != NULL) {
+        struct request *request = item;
+        if (request->kind == WRITE_GROUP)
+            write_group(s, request);
+        else
+            write_checkpoint(s, request);
+        if (trib_pipe_answer(pipe, &item) != TRIB_OK) free_request(item);
+    }
+    return TRIB_OK;
+}
+
+/* ---- the reactor's side ---- */
+
+static void on_answer(void *ctx) {
+    struct trib_storage *s = ctx;
+    struct request *request;
+    while ((request = trib_actor_take(s->actor)) != NULL) {
+        s->on_way = false;
+        s->backlog -= request->bytes;
+        struct trib_storage_events events = s->options.events;
+        bool group = request->kind == WRITE_GROUP;
+        struct trib_error err = request->err;
+        enum trib_status status = request->status;
+        if (status == TRIB_OK) s->position = request->position;
+        uint64_t position = request->position;
+        free_request(request);
+        if (!group && status == TRIB_OK) s->since_records = s->since_bytes = 0;
+        if (!group) {
+            events.checkpointed(events.ctx, status == TRIB_OK ? NULL : &err);
+        } else if (status == TRIB_OK) {
+            events.committed(events.ctx, position);
+        } else {
+            s->failed = true;
+            events.failed(events.ctx, &err); /* frees this storage */
+            return;
+        }
+    }
+}
+
+static void on_batch_timer(void *ctx) {
+    trib_storage_flush(ctx);
+}
+
+static struct request *new_request(struct trib_storage *s) {
+    struct request *request = trib_alloc(sizeof *request);
+    while (request != NULL && request->count < GROUP_RECORDS && s->queue_first < s->queue_count) {
+        struct trib_record *record = s->queue[s->queue_first++];
+        request->bytes += trib_blob_size(record->payload);
+        request->records[request->count++] = record;
+    }
+    if (s->queue_first == s->queue_count) s->queue_first = s->queue_count = 0;
+    return request;
+}
+
+void trib_storage_flush(struct trib_storage *s) {
+    if (s->on_way || s->failed || s->queue_count == s->queue_first) return;
+    if (s->batched && s->queue_count - s->queue_first < GROUP_RECORDS) {
+        uint64_t due = s->queue_since_ms + s->options.config->batch_ms;
+        if (trib_clock_ms() < due) {
+            trib_timer_at(s->batch_timer, due);
+            return;
+        }
+    }
+    void *request = new_request(s);
+    if (request == NULL) return; /* tried again in the next turn */
+    if (trib_actor_send(s->actor, &request) == TRIB_OK) {
+        s->on_way = true;
+        return;
+    }
+    free_request(request);
+    s->failed = true;
+}
+
+enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record **record) {
+    if (s->queue_count == s->queue_capacity) {
+        size_t capacity = s->queue_capacity > 0 ? s->queue_capacity * 2 : 64;
+        struct trib_record **more = trib_realloc(s->queue, capacity * sizeof(*more));
+        if (more == NULL) return TRIB_NOMEM;
+        s->queue = more;
+        s->queue_capacity = capacity;
+    }
+    if (s->queue_count == s->queue_first) s->queue_since_ms = trib_clock_ms();
+    s->backlog += trib_blob_size((*record)->payload);
+    s->since_records++;
+    s->since_bytes += trib_blob_size((*record)->payload);
+    s->queue[s->queue_count++] = *record;
+    *record = NULL;
+    return TRIB_OK;
+}
+
+bool trib_storage_checkpoint_due(const struct trib_storage *s) {
+    const struct trib_store_config *c = s->options.config;
+    return (c->checkpoint_records > 0 && s->since_records >= c->checkpoint_records) ||
+           (c->checkpoint_bytes > 0 && s->since_bytes >= c->checkpoint_bytes);
+}
+
+bool trib_storage_checkpoint(struct trib_storage *s, const struct trib_state *state) {
+    if (s->on_way || s->failed || s->queue_count != s->queue_first) return false;
+    struct request *request = trib_alloc(sizeof *request);
+    if (request == NULL) return false;
+    request->kind = CHECKPOINT;
+    request->state = state;
+    void *item = request;
+    if (trib_actor_send(s->actor, &item) != TRIB_OK) {
+        free_request(item);
+        return false;
+    }
+    s->on_way = true;
+    return true;
+}
+
+uint64_t trib_storage_backlog(const struct trib_storage *s) {
+    return s->backlog;
+}
+
+/* ---- opening and closing ---- */
+
+static enum trib_status load_checkpoint(void *ctx, uint64_t position, const struct trib_feed *feed,
+                                        struct trib_error *err) {
+    struct trib_state *state = ctx;
+    enum trib_status status = trib_state_load(state, feed, err);
+    if (status == TRIB_OK && state->position != position)
+        return trib_fail(err, TRIB_CORRUPT, "the checkpoint of position %llu holds position %llu",
+                         (unsigned long long)position, (unsigned long long)state->position);
+    return status;
+}
+
+static enum trib_status load_record(void *ctx, const struct trib_record *record, struct trib_error *err) {
+    struct trib_record copy = *record; /* apply fills in what it computes */
+    return trib_state_apply(ctx, &copy, err);
+}
+
+static enum trib_durability durability_of(const struct trib_store_config *config) {
+    if (strcmp(config->durability, "none") == 0) return TRIB_DURABLE_NONE;
+    return strcmp(config->durability, "batched") == 0 ? TRIB_DURABLE_BATCHED : TRIB_DURABLE_FULL;
+}
+
+static enum trib_status open_all(struct trib_storage *s, struct trib_state *state, struct trib_error *err) {
+    enum trib_status status = trib_ledger_new(&s->ledger, err);
+    if (status != TRIB_OK) return status;
+    struct trib_store_options store = {.path = s->options.path,
+                                       .durability = durability_of(s->options.config),
+                                       .projection = trib_ledger_projection(s->ledger)};
+    s->batched = store.durability == TRIB_DURABLE_BATCHED;
+    status = trib_store_open(&store, &s->store, err);
+    if (status == TRIB_OK) status = trib_store_recover(s->store, load_checkpoint, load_record, state, err);
+    if (status != TRIB_OK) return status;
+    s->position = trib_store_position(s->store);
+    struct trib_actor_options actor = {.name = "storage",
+                                       .requests = 4,
+                                       .answers = 4,
+                                       .drop_request = free_request,
+                                       .drop_answer = free_request};
+    status = trib_actor_start(&s->actor, serve, s, &actor, err);
+    if (status == TRIB_OK)
+        status = trib_reactor_watch_fd(s->options.reactor, trib_actor_fd(s->actor), TRIB_WANT_READ, on_answer,
+                                       s, &s->watch, err);
+    if (status == TRIB_OK)
+        status = trib_timer_new(s->options.reactor, on_batch_timer, s, &s->batch_timer, err);
+    return status;
+}
+
+enum trib_status trib_storage_open(struct trib_storage **out, const struct trib_storage_options *options,
+                                   struct trib_state *state, struct trib_error *err) {
+    struct trib_storage *s = trib_alloc(sizeof *s);
+    if (s == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory for the storage");
+    s->options = *options;
+    s->group = trib_alloc_array(GROUP_RECORDS, sizeof *s->group);
+    enum trib_status status = s->group != NULL ? open_all(s, state, err)
+                                               : trib_fail(err, TRIB_NOMEM, "out of memory for the storage");
+    if (status != TRIB_OK) {
+        trib_storage_close(&s);
+        return status;
+    }
+    *out = s;
+    return TRIB_OK;
+}
+
+/* What is still queued is written here, by the caller's thread: the actor has ended. */
+static void write_rest(struct trib_storage *s) {
+    while (!s->failed && s->queue_count != s->queue_first) {
+        struct request *request = new_request(s);
+        if (request == NULL) return;
+        write_group(s, request);
+        s->failed = request->status != TRIB_OK;
+        free_request(request);
+    }
+}
+
+void trib_storage_close(struct trib_storage **storage) {
+    struct trib_storage *s = *storage;
+    if (s == NULL) return;
+    trib_watch_free(&s->watch);
+    trib_timer_free(&s->batch_timer);
+    if (s->actor != NULL) {
+        trib_actor_stop(s->actor);
+        struct request *request;
+        while ((request = trib_actor_take(s->actor)) != NULL) {
+            if (request->status != TRIB_OK) s->failed = true;
+            free_request(request);
+        }
+        trib_actor_free(&s->actor);
+    }
+    if (s->store != NULL && s->group != NULL) write_rest(s);
+    for (size_t i = s->queue_first; i < s->queue_count; i++) trib_record_free(&s->queue[i]);
+    trib_free(s->queue);
+    trib_free(s->group);
+    trib_store_close(&s->store);
+    trib_ledger_free(&s->ledger);
+    trib_free(s);
+    *storage = NULL;
+}

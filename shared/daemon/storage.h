@@ -1,0 +1,51 @@
+/* The storage actor: a thread that owns a node's store, so that no sync blocks the reactor. Records go in,
+ * positions come back when they are durable. One batch is on its way at a time; what comes meanwhile is the
+ * next batch, so a slow disk makes larger groups, not a longer queue of syncs. */
+#ifndef TRIB_DAEMON_STORAGE_H
+#define TRIB_DAEMON_STORAGE_H
+
+#include "shared/daemon/config.h"
+#include "shared/ledger/ledger.h"
+#include "shared/net/reactor.h"
+#include "shared/state/outbox.h"
+#include "shared/store/store.h"
+
+struct trib_storage;
+
+struct trib_storage_events {
+    void *ctx;
+    /* Everything up to `position` is durable (durability none: is written). */
+    void (*committed)(void *ctx, uint64_t position);
+    /* A checkpoint that was asked for is there, or failed (err); the state may change again. */
+    void (*checkpointed)(void *ctx, const struct trib_error *err);
+    /* A write failed: nothing more is written; the state must be rebuilt from the store. */
+    void (*failed)(void *ctx, const struct trib_error *err);
+};
+
+struct trib_storage_options {
+    struct trib_reactor *reactor;
+    const char *path;                       /* of the database file */
+    const struct trib_store_config *config; /* borrowed */
+    struct trib_storage_events events;
+};
+
+/* Opens the store and rebuilds `state` (new and empty) from its checkpoint and records, then starts the
+ * thread. */
+enum trib_status trib_storage_open(struct trib_storage **out, const struct trib_storage_options *options,
+                                   struct trib_state *state, struct trib_error *err) TRIB_MUST_USE;
+/* Writes what is queued (unless it has failed), syncs, ends the thread. NULL is fine. */
+void trib_storage_close(struct trib_storage **storage);
+
+/* Queues a record; it is taken over (set to NULL). */
+enum trib_status trib_storage_write(struct trib_storage *storage, struct trib_record **record) TRIB_MUST_USE;
+/* Sends what is queued, if no batch is on its way. Called at the end of every turn. */
+void trib_storage_flush(struct trib_storage *storage);
+/* Is it time for a checkpoint, by records or bytes since the last one? */
+bool trib_storage_checkpoint_due(const struct trib_storage *storage);
+/* Asks for a checkpoint of `state`, which must not change until `checkpointed` is called. False: not now
+ * (records are on their way). */
+bool trib_storage_checkpoint(struct trib_storage *storage, const struct trib_state *state);
+/* Bytes of payload that wait to be written: what back-pressure goes by. */
+uint64_t trib_storage_backlog(const struct trib_storage *storage);
+
+#endif
