@@ -1,0 +1,167 @@
+/* Reading a store back. */
+#include "shared/base/alloc.h"
+#include "shared/kernels/kernels.h"
+#include "shared/store/internal.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum { WINDOW_BYTES = 256 * 1024 };
+
+/* A file read from front to back through a window. */
+struct reader {
+    const struct trib_file_ops *files;
+    int fd;
+    uint64_t offset, left; /* of what is not in the window yet */
+    uint8_t *window;
+    size_t at, filled;
+};
+
+static enum trib_status refill(struct reader *reader, struct trib_error *err) {
+    size_t want = reader->left < WINDOW_BYTES ? (size_t)reader->left : WINDOW_BYTES;
+    reader->at = 0;
+    enum trib_status status =
+        file_read(reader->files, reader->fd, reader->window, want, reader->offset, &reader->filled, err);
+    reader->offset += reader->filled;
+    reader->left -= reader->filled;
+    if (status != TRIB_OK || reader->filled > 0) return status;
+    return trib_fail(err, TRIB_CORRUPT, "the checkpoint ends before what is expected in it");
+}
+
+static enum trib_status feed_read(void *ctx, void *data, size_t bytes, struct trib_error *err) {
+    struct reader *reader = ctx;
+    uint8_t *out = data;
+    while (bytes > 0) {
+        if (reader->at == reader->filled) {
+            enum trib_status status = refill(reader, err);
+            if (status != TRIB_OK) return status;
+        }
+        size_t n = reader->filled - reader->at;
+        if (n > bytes) n = bytes;
+        memcpy(out, reader->window + reader->at, n);
+        reader->at += n;
+        out += n;
+        bytes -= n;
+    }
+    return TRIB_OK;
+}
+
+/* The whole file against its row, before anyone relies on a byte of it. */
+static enum trib_status verify(struct reader *reader, const struct checkpoint *row, const char *path,
+                               struct trib_error *err) {
+    uint64_t bytes = 0;
+    uint32_t crc = 0;
+    enum trib_status status = file_size(reader->fd, path, &bytes, err);
+    if (status != TRIB_OK) return status;
+    if (bytes != row->bytes) {
+        return trib_fail(err, TRIB_CORRUPT,
+                         "the checkpoint of position %" PRIu64 ", %s, has %" PRIu64
+                         " bytes, expected %" PRIu64
+                         "; restore the folder from a backup, or start with an empty one",
+                         row->position, path, bytes, row->bytes);
+    }
+    while (reader->left > 0) {
+        status = refill(reader, err);
+        if (status != TRIB_OK) return status;
+        crc = trib_kernels()->crc32c(crc, reader->window, reader->filled);
+    }
+    if (crc == row->crc) return TRIB_OK;
+    return trib_fail(err, TRIB_CORRUPT,
+                     "the checkpoint of position %" PRIu64 ", %s, is damaged: CRC32C %08" PRIx32
+                     ", expected %08" PRIx32 "; restore the folder from a backup, or start with an empty one",
+                     row->position, path, crc, row->crc);
+}
+
+static enum trib_status open_checkpoint(struct trib_store *store, const struct checkpoint *row,
+                                        const char *path, struct reader *reader, struct trib_error *err) {
+    *reader = (struct reader){.files = store->files, .fd = -1, .left = row->bytes};
+    reader->window = trib_alloc(WINDOW_BYTES);
+    if (reader->window == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to read a checkpoint");
+    enum trib_status status = file_open(store->files, path, O_RDONLY, &reader->fd, err);
+    if (status != TRIB_NOT_FOUND) return status;
+    return trib_fail(err, TRIB_CORRUPT,
+                     "the checkpoint of position %" PRIu64
+                     " is gone: there is no %s; restore the folder from a "
+                     "backup, or start with an empty one",
+                     row->position, path);
+}
+
+static enum trib_status recover_checkpoint(struct trib_store *store,
+                                           enum trib_status (*callback)(void *, uint64_t,
+                                                                        const struct trib_feed *,
+                                                                        struct trib_error *),
+                                           void *ctx, struct trib_error *err) {
+    struct checkpoint row;
+    char path[PATH_BYTES];
+    enum trib_status status = checkpoint_row_read(store, &row, err);
+    if (status != TRIB_OK || row.file == 0) return status;
+    struct reader reader;
+    numbered_path(path, store->checkpoints, row.file, ".ckp");
+    status = open_checkpoint(store, &row, path, &reader, err);
+    if (status == TRIB_OK) status = verify(&reader, &row, path, err);
+    if (status == TRIB_OK) {
+        reader.offset = reader.at = reader.filled = 0;
+        reader.left = row.bytes;
+        struct trib_feed feed = {feed_read, &reader};
+        status = callback(ctx, row.position, &feed, err);
+    }
+    file_close(&reader.fd);
+    trib_free(reader.window);
+    return status;
+}
+
+struct replay {
+    struct trib_store *store;
+    enum trib_status (*record)(void *ctx, const struct trib_record *record, struct trib_error *err);
+    void *ctx;
+    int fd;
+    uint64_t fd_number;
+};
+
+static enum trib_status replay_row(struct replay *replay, const struct row *row, struct trib_error *err) {
+    struct trib_record record;
+    enum trib_status status = trib_record_decode(row->kind, row->body, row->body_bytes, &record, err);
+    if (status != TRIB_OK) {
+        char why[200] = "";
+        if (err != NULL) (void)sqlite3_snprintf(sizeof why, why, "%s", err->text);
+        return trib_fail(err, status, "the journal's record at position %" PRIu64 ": %s", row->position, why);
+    }
+    record.kind = row->kind;
+    record.position = row->position;
+    record.payload = NULL;
+    if (row->place.segment != 0) {
+        status = segment_read(&replay->store->segments, &row->place, row->position, &replay->fd,
+                              &replay->fd_number, &record.payload, err);
+    }
+    if (status == TRIB_OK) status = replay->record(replay->ctx, &record, err);
+    trib_blob_unref(&record.payload);
+    return status;
+}
+
+enum trib_status trib_store_recover(struct trib_store *store,
+                                    enum trib_status (*checkpoint)(void *ctx, uint64_t position,
+                                                                   const struct trib_feed *feed,
+                                                                   struct trib_error *err),
+                                    enum trib_status (*record)(void *ctx, const struct trib_record *record,
+                                                               struct trib_error *err),
+                                    void *ctx, struct trib_error *err) {
+    if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
+    enum trib_status status = recover_checkpoint(store, checkpoint, ctx, err);
+    if (status != TRIB_OK) return status;
+    struct replay replay = {store, record, ctx, -1, 0};
+    char sql[200];
+    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT %s FROM journal WHERE position > %lld ORDER BY position",
+                           row_columns, (long long)store->checkpoint_position);
+    sqlite3_stmt *stmt = NULL;
+    status = trib_sql_prepare(store->db, sql, &stmt, err);
+    bool more = true;
+    while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
+        struct row row;
+        status = row_read(stmt, &row, err);
+        if (status == TRIB_OK) status = replay_row(&replay, &row, err);
+    }
+    (void)sqlite3_finalize(stmt);
+    file_close(&replay.fd);
+    return status;
+}

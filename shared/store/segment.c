@@ -1,0 +1,172 @@
+/* Segment files: payloads in frames, appended. */
+#include "shared/base/bytes.h"
+#include "shared/kernels/kernels.h"
+#include "shared/store/internal.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* The CRC covers the header's other fields too, so a frame at the wrong place is no frame. */
+static uint32_t frame_crc(const uint8_t header[FRAME_HEADER_BYTES], const void *payload, size_t bytes) {
+    const struct trib_kernels *kernels = trib_kernels();
+    uint32_t crc = kernels->crc32c(0, header, 4);
+    crc = kernels->crc32c(crc, header + 8, FRAME_HEADER_BYTES - 8);
+    return kernels->crc32c(crc, payload, bytes);
+}
+
+enum trib_status segment_sync(struct segments *segments, struct trib_error *err) {
+    if (!segments->dirty || !segments->synced) return TRIB_OK;
+    if (segments->files->sync(segments->files->ctx, segments->fd) != 0) {
+        return trib_fail_errno(err, "cannot sync segment %" PRIu64, segments->number);
+    }
+    segments->dirty = false;
+    return TRIB_OK;
+}
+
+/* Leaves the open segment, synced, and begins the next. */
+static enum trib_status begin_next(struct segments *segments, struct trib_error *err) {
+    enum trib_status status = segment_sync(segments, err);
+    if (status != TRIB_OK) return status;
+    file_close(&segments->fd);
+    char path[PATH_BYTES];
+    uint8_t header[SEGMENT_HEADER_BYTES];
+    uint64_t number = segments->number + 1;
+    memcpy(header, SEGMENT_MAGIC, 8);
+    trib_put_u64(header + 8, number);
+    struct iovec part = {header, sizeof header};
+    status = file_open(segments->files, numbered_path(path, segments->folder, number, ".seg"),
+                       O_RDWR | O_CREAT | O_TRUNC, &segments->fd, err);
+    if (status != TRIB_OK) return status;
+    segments->number = number;
+    segments->end = sizeof header;
+    segments->dirty = true;
+    status = file_write(segments->files, segments->fd, &part, 1, 0, path, err);
+    if (status == TRIB_OK && segments->synced) status = folder_sync(segments->files, segments->folder, err);
+    return status;
+}
+
+/* Frames that go out in one call. */
+struct batch {
+    struct iovec parts[2 * FRAMES_A_CALL];
+    uint8_t headers[FRAMES_A_CALL][FRAME_HEADER_BYTES];
+    int count;      /* frames */
+    uint64_t bytes; /* of them */
+};
+
+static enum trib_status flush(struct segments *segments, struct batch *batch, struct trib_error *err) {
+    if (batch->count == 0) return TRIB_OK;
+    char path[PATH_BYTES];
+    numbered_path(path, segments->folder, segments->number, ".seg");
+    segments->dirty = true;
+    enum trib_status status =
+        file_write(segments->files, segments->fd, batch->parts, 2 * batch->count, segments->end, path, err);
+    segments->end += batch->bytes;
+    batch->count = 0;
+    batch->bytes = 0;
+    return status;
+}
+
+static void add_frame(const struct segments *segments, struct batch *batch, const struct trib_record *record,
+                      uint64_t group, struct place *place) {
+    size_t bytes = trib_blob_size(record->payload);
+    uint8_t *header = batch->headers[batch->count];
+    trib_put_u32(header, (uint32_t)bytes);
+    trib_put_u64(header + 8, record->position);
+    trib_put_u64(header + 16, group);
+    uint32_t crc = frame_crc(header, trib_blob_data(record->payload), bytes);
+    trib_put_u32(header + 4, crc);
+    *place = (struct place){segments->number, segments->end + batch->bytes, (uint32_t)bytes, crc};
+    batch->parts[2 * batch->count] = (struct iovec){header, FRAME_HEADER_BYTES};
+    batch->parts[2 * batch->count + 1] =
+        (struct iovec){(void *)(uintptr_t)trib_blob_data(record->payload), bytes};
+    batch->count++;
+    batch->bytes += FRAME_HEADER_BYTES + bytes;
+}
+
+enum trib_status segment_append(struct segments *segments, const struct trib_record *records, size_t count,
+                                struct place *places, struct trib_error *err) {
+    struct batch batch = {.count = 0};
+    uint64_t group = records[0].position | (segments->synced ? 0 : UNSYNCED_GROUP);
+    enum trib_status status = TRIB_OK;
+    for (size_t i = 0; i < count && status == TRIB_OK; i++) {
+        places[i] = (struct place){0};
+        if (records[i].payload == NULL) continue;
+        uint64_t bytes = FRAME_HEADER_BYTES + trib_blob_size(records[i].payload);
+        if (bytes > UINT32_MAX)
+            return trib_fail(err, TRIB_LIMIT, "a payload of %" PRIu64 " bytes is too large", bytes);
+        uint64_t end = segments->end + batch.bytes;
+        bool full = end > SEGMENT_HEADER_BYTES && end + bytes > segments->limit_bytes;
+        if (batch.count == FRAMES_A_CALL || full) status = flush(segments, &batch, err);
+        if (status == TRIB_OK && (segments->fd < 0 || full)) status = begin_next(segments, err);
+        if (status == TRIB_OK) add_frame(segments, &batch, &records[i], group, &places[i]);
+    }
+    return status == TRIB_OK ? flush(segments, &batch, err) : status;
+}
+
+static enum trib_status damaged(const struct place *place, uint64_t position, const char *what,
+                                struct trib_error *err) {
+    return trib_fail(err, TRIB_CORRUPT,
+                     "the payload of position %" PRIu64 " (segment %016" PRIx64 ".seg, offset %" PRIu64
+                     ", %" PRIu32 " bytes) %s; restore the folder from a backup, or start with an empty one",
+                     position, place->segment, place->offset, place->length, what);
+}
+
+static enum trib_status select_segment(const struct segments *segments, const struct place *place,
+                                       uint64_t position, int *fd, uint64_t *fd_number,
+                                       struct trib_error *err) {
+    if (*fd >= 0 && *fd_number == place->segment) return TRIB_OK;
+    file_close(fd);
+    char path[PATH_BYTES];
+    numbered_path(path, segments->folder, place->segment, ".seg");
+    enum trib_status status = file_open(segments->files, path, O_RDONLY, fd, err);
+    *fd_number = place->segment;
+    return status == TRIB_NOT_FOUND ? damaged(place, position, "is gone with its file", err) : status;
+}
+
+enum trib_status segment_read(const struct segments *segments, const struct place *place, uint64_t position,
+                              int *fd, uint64_t *fd_number, struct trib_blob **out, struct trib_error *err) {
+    *out = NULL;
+    enum trib_status status = select_segment(segments, place, position, fd, fd_number, err);
+    if (status != TRIB_OK) return status;
+    uint8_t header[FRAME_HEADER_BYTES];
+    size_t got;
+    status = file_read(segments->files, *fd, header, sizeof header, place->offset, &got, err);
+    if (status != TRIB_OK) return status;
+    if (got < sizeof header) return damaged(place, position, "is cut off", err);
+    struct trib_blob *blob = trib_blob_new(place->length);
+    if (blob == NULL)
+        return trib_fail(err, TRIB_NOMEM, "no memory for a payload of %" PRIu32 " bytes", place->length);
+    status = file_read(segments->files, *fd, trib_blob_mutable(blob), place->length,
+                       place->offset + sizeof header, &got, err);
+    if (status == TRIB_OK && got < place->length) status = damaged(place, position, "is cut off", err);
+    if (status == TRIB_OK && (trib_get_u32(header) != place->length || trib_get_u64(header + 8) != position ||
+                              trib_get_u32(header + 4) != place->crc ||
+                              frame_crc(header, trib_blob_data(blob), place->length) != place->crc)) {
+        status = damaged(place, position, "does not match its CRC32C", err);
+    }
+    if (status != TRIB_OK) trib_blob_unref(&blob);
+    *out = blob;
+    return status;
+}
+
+bool segment_frame(const struct segments *segments, int fd, uint64_t offset, uint64_t *group,
+                   uint64_t *next) {
+    uint8_t header[FRAME_HEADER_BYTES], piece[4096];
+    size_t got;
+    if (file_read(segments->files, fd, header, sizeof header, offset, &got, NULL) != TRIB_OK ||
+        got < sizeof header) {
+        return false;
+    }
+    uint32_t left = trib_get_u32(header);
+    uint32_t crc = frame_crc(header, NULL, 0);
+    *group = trib_get_u64(header + 16);
+    *next = offset + FRAME_HEADER_BYTES + left;
+    for (offset += FRAME_HEADER_BYTES; left > 0; left -= (uint32_t)got, offset += got) {
+        size_t want = left < sizeof piece ? left : sizeof piece;
+        if (file_read(segments->files, fd, piece, want, offset, &got, NULL) != TRIB_OK || got == 0)
+            return false;
+        crc = trib_kernels()->crc32c(crc, piece, got);
+    }
+    return crc == trib_get_u32(header + 4);
+}

@@ -1,0 +1,146 @@
+#include "shared/store/sql.h"
+
+#include "shared/base/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static enum trib_status status_of(int rc) {
+    switch (rc & 0xff) {
+    case SQLITE_NOMEM: return TRIB_NOMEM;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return TRIB_CORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return TRIB_AGAIN;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH: return TRIB_DENIED;
+    case SQLITE_TOOBIG: return TRIB_LIMIT;
+    default: return TRIB_IO;
+    }
+}
+
+enum trib_status trib_sql_fail(struct trib_error *err, sqlite3 *db, int rc, const char *doing) {
+    int extended = db != NULL ? sqlite3_extended_errcode(db) : rc;
+    const char *text =
+        db != NULL && sqlite3_errcode(db) != SQLITE_OK ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
+    return trib_fail(err, status_of(rc), "%s: %s (SQLite code %d)%s", doing, text, extended,
+                     (rc & 0xff) == SQLITE_FULL ? "; make room on the disk, then start again" : "");
+}
+
+enum trib_status trib_sql_exec(sqlite3 *db, const char *sql, struct trib_error *err) {
+    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    if (rc == SQLITE_OK) return TRIB_OK;
+    char doing[80];
+    (void)snprintf(doing, sizeof doing, "database: \"%.60s\"", sql);
+    return trib_sql_fail(err, db, rc, doing);
+}
+
+enum trib_status trib_sql_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct trib_error *err) {
+    int rc = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+    if (rc == SQLITE_OK) return TRIB_OK;
+    char doing[100];
+    (void)snprintf(doing, sizeof doing, "database: preparing \"%.60s\"", sql);
+    return trib_sql_fail(err, db, rc, doing);
+}
+
+enum trib_status trib_sql_step(sqlite3_stmt *stmt, bool *row, struct trib_error *err) {
+    int rc = sqlite3_step(stmt);
+    *row = rc == SQLITE_ROW;
+    if (rc == SQLITE_ROW) return TRIB_OK;
+    enum trib_status status = TRIB_OK;
+    if (rc != SQLITE_DONE) {
+        char doing[100];
+        (void)snprintf(doing, sizeof doing, "database: \"%.60s\"", sqlite3_sql(stmt));
+        status = trib_sql_fail(err, sqlite3_db_handle(stmt), rc, doing);
+    }
+    (void)sqlite3_reset(stmt);
+    return status;
+}
+
+enum trib_status trib_sql_run(sqlite3_stmt *stmt, struct trib_error *err) {
+    bool row = false;
+    enum trib_status status = trib_sql_step(stmt, &row, err);
+    if (row) (void)sqlite3_reset(stmt);
+    (void)sqlite3_clear_bindings(stmt);
+    return status;
+}
+
+enum trib_status trib_sql_number(sqlite3 *db, const char *sql, int64_t fallback, int64_t *out,
+                                 struct trib_error *err) {
+    sqlite3_stmt *stmt = NULL;
+    enum trib_status status = trib_sql_prepare(db, sql, &stmt, err);
+    if (status != TRIB_OK) return status;
+    bool row = false;
+    *out = fallback;
+    status = trib_sql_step(stmt, &row, err);
+    if (row && sqlite3_column_type(stmt, 0) != SQLITE_NULL) *out = sqlite3_column_int64(stmt, 0);
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
+enum trib_status trib_sql_check(sqlite3 *db, const char *path, struct trib_error *err) {
+    int64_t application = 0, version = 0, tables = 0;
+    enum trib_status status = trib_sql_number(db, "PRAGMA application_id", 0, &application, err);
+    if (status == TRIB_OK) status = trib_sql_number(db, "PRAGMA user_version", 0, &version, err);
+    if (status == TRIB_OK)
+        status = trib_sql_number(db, "SELECT count(*) FROM sqlite_master", 0, &tables, err);
+    if (status == TRIB_CORRUPT) {
+        return trib_fail(err, status, "%s: not a readable SQLite database; restore it from a backup", path);
+    }
+    if (status != TRIB_OK) return status;
+    if (application != TRIB_SQL_APPLICATION && tables > 0) {
+        return trib_fail(err, TRIB_INVALID,
+                         "%s: a SQLite database, but not one of Tributary; name another file", path);
+    }
+    if (version > TRIB_SQL_VERSION) {
+        return trib_fail(err, TRIB_NEWER,
+                         "%s: its schema has version %" PRId64
+                         ", this program knows up to %d; use the newer program",
+                         path, version, TRIB_SQL_VERSION);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_status take_step(sqlite3 *db, const char *component, const struct trib_sql_step_row *step,
+                                  struct trib_error *err) {
+    char note[200];
+    (void)snprintf(note, sizeof note, "INSERT INTO migrations VALUES('%s', %d, %" PRIu64 ")", component,
+                   step->version, trib_clock_wall_ms());
+    char pragma[120];
+    (void)snprintf(pragma, sizeof pragma, "PRAGMA application_id=%d; PRAGMA user_version=%d",
+                   TRIB_SQL_APPLICATION, TRIB_SQL_VERSION);
+    const char *const parts[] = {
+        "BEGIN IMMEDIATE",
+        "CREATE TABLE IF NOT EXISTS migrations("
+        "component TEXT NOT NULL, version INTEGER NOT NULL, taken_ms INTEGER NOT NULL, "
+        "PRIMARY KEY(component, version))",
+        step->sql,
+        note,
+        pragma,
+        "COMMIT"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        enum trib_status status = trib_sql_exec(db, parts[i], err);
+        if (status == TRIB_OK) continue;
+        if (!sqlite3_get_autocommit(db)) (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        return status;
+    }
+    return TRIB_OK;
+}
+
+enum trib_status trib_sql_migrate(sqlite3 *db, const char *component, const struct trib_sql_step_row *steps,
+                                  size_t count, struct trib_error *err) {
+    int64_t made = 0, have = 0;
+    enum trib_status status =
+        trib_sql_number(db, "SELECT count(*) FROM sqlite_master WHERE name='migrations'", 0, &made, err);
+    if (status == TRIB_OK && made > 0) {
+        char sql[160];
+        (void)snprintf(sql, sizeof sql, "SELECT max(version) FROM migrations WHERE component='%s'",
+                       component);
+        status = trib_sql_number(db, sql, 0, &have, err);
+    }
+    for (size_t i = 0; i < count && status == TRIB_OK; i++) {
+        if (steps[i].version > have) status = take_step(db, component, &steps[i], err);
+    }
+    return status;
+}

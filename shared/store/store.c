@@ -1,0 +1,200 @@
+#include "shared/store/store.h"
+
+#include "shared/base/alloc.h"
+#include "shared/store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { PLACES_A_CALL = 64 };
+
+static enum trib_status set_paths(struct trib_store *store, const char *path, struct trib_error *err) {
+    const char *slash = strrchr(path, '/');
+    size_t folder = slash != NULL ? (size_t)(slash - path) : 1;
+    if (strlen(path) + 64 > PATH_BYTES)
+        return trib_fail(err, TRIB_LIMIT, "the path %.100s... is too long", path);
+    memcpy(store->path, path, strlen(path) + 1);
+    if (slash == path) folder = 1;
+    memcpy(store->folder, slash != NULL ? path : ".", folder);
+    path_join(store->segments.folder, store->folder, "segments");
+    path_join(store->checkpoints, store->folder, "checkpoints");
+    return TRIB_OK;
+}
+
+static enum trib_status take_lock(struct trib_store *store, struct trib_error *err) {
+    char path[PATH_BYTES], holder[32] = "";
+    size_t got = 0;
+    path_join(path, store->folder, "store.lock");
+    enum trib_status status = file_open(store->files, path, O_RDWR | O_CREAT, &store->lock_fd, err);
+    if (status != TRIB_OK) return status;
+    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) return trib_fail_errno(err, "cannot lock %s", path);
+        if (file_read(store->files, store->lock_fd, holder, sizeof holder - 1, 0, &got, NULL) != TRIB_OK)
+            got = 0;
+        holder[strspn(holder, "0123456789")] = 0;
+        return trib_fail(
+            err, TRIB_AGAIN,
+            "the store in %s is in use by process %s: stop that one first, or use another folder",
+            store->folder, got > 0 ? holder : "(unknown)");
+    }
+    char pid[32];
+    int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    struct iovec part = {pid, (size_t)length};
+    return file_write(store->files, store->lock_fd, &part, 1, 0, path, err);
+}
+
+static enum trib_status make_folders(struct trib_store *store, struct trib_error *err) {
+    enum trib_status status = folder_make(store->files, store->segments.folder, err);
+    if (status == TRIB_OK) status = folder_make(store->files, store->checkpoints, err);
+    return status;
+}
+
+/* In WAL mode readers (`tributary history`, sqlite3) never stop the writer. */
+static enum trib_status configure(struct trib_store *store, struct trib_error *err) {
+    sqlite3_stmt *stmt = NULL;
+    bool row = false;
+    enum trib_status status = trib_sql_prepare(store->db, "PRAGMA journal_mode=WAL", &stmt, err);
+    if (status != TRIB_OK) return status;
+    status = trib_sql_step(stmt, &row, err);
+    const char *mode = row ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+    if (status == TRIB_OK && (mode == NULL || strcmp(mode, "wal") != 0)) {
+        status = trib_fail(err, TRIB_UNSUPPORTED,
+                           "%s: no write-ahead log is possible on this file system (mode %s)", store->path,
+                           mode != NULL ? mode : "?");
+    }
+    (void)sqlite3_finalize(stmt);
+    if (status != TRIB_OK) return status;
+    return trib_sql_exec(
+        store->db,
+        store->durability == TRIB_DURABLE_NONE
+            ? "PRAGMA synchronous=OFF; PRAGMA secure_delete=OFF; PRAGMA wal_autocheckpoint=4000; "
+              "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY"
+            : "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA wal_autocheckpoint=4000; "
+              "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY",
+        err);
+}
+
+static enum trib_status open_database(struct trib_store *store, const char *vfs, struct trib_error *err) {
+    int rc = sqlite3_open_v2(store->path, &store->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, vfs);
+    if (rc != SQLITE_OK) {
+        char doing[400];
+        (void)snprintf(doing, sizeof doing, "cannot open the database %.300s", store->path);
+        return trib_sql_fail(err, store->db, rc, doing);
+    }
+    (void)sqlite3_extended_result_codes(store->db, 1);
+    (void)sqlite3_busy_timeout(store->db, 10000);
+    enum trib_status status = trib_sql_check(store->db, store->path, err);
+    if (status == TRIB_OK) status = make_folders(store, err);
+    if (status == TRIB_OK) status = configure(store, err);
+    if (status == TRIB_OK)
+        status = trib_sql_migrate(store->db, "journal", journal_steps, journal_step_count, err);
+    return status;
+}
+
+static enum trib_status prepare(struct trib_store *store, struct trib_error *err) {
+    sqlite3 *db = store->db;
+    enum trib_status status = trib_sql_prepare(
+        db, "INSERT INTO journal VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", &store->insert, err);
+    if (status == TRIB_OK) status = trib_sql_prepare(db, "BEGIN IMMEDIATE", &store->begin, err);
+    if (status == TRIB_OK) status = trib_sql_prepare(db, "COMMIT", &store->commit, err);
+    if (status == TRIB_OK && store->projection.open != NULL) {
+        status = store->projection.open(store->projection.ctx, db, err);
+    } else {
+        store->projection.close = status == TRIB_OK ? store->projection.close : NULL;
+    }
+    return status;
+}
+
+enum trib_status trib_store_open(const struct trib_store_options *options, struct trib_store **out,
+                                 struct trib_error *err) {
+    struct trib_store *store = trib_alloc(sizeof *store);
+    if (store == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a store");
+    store->files = options->files != NULL ? options->files : &trib_file_real;
+    store->durability = options->durability;
+    store->retain_records = options->retain_records;
+    store->lock_fd = store->checkpoint.fd = -1;
+    store->segments = (struct segments){.files = store->files, .fd = -1};
+    store->segments.synced = options->durability != TRIB_DURABLE_NONE;
+    store->segments.limit_bytes = options->segment_bytes != 0 ? options->segment_bytes : (uint64_t)64 << 20;
+    trib_buf_init(&store->body, 0);
+    enum trib_status status = set_paths(store, options->path, err);
+    if (status == TRIB_OK) status = folder_make(store->files, store->folder, err);
+    if (status == TRIB_OK) status = take_lock(store, err);
+    if (status == TRIB_OK) status = open_database(store, options->vfs, err);
+    if (status == TRIB_OK) status = store_settle(store, err);
+    if (status == TRIB_OK) {
+        store->projection = options->projection;
+        status = prepare(store, err);
+    }
+    if (status == TRIB_OK && store->segments.synced) status = folder_sync(store->files, store->folder, err);
+    if (status != TRIB_OK) trib_store_close(&store);
+    *out = store;
+    return status;
+}
+
+void trib_store_close(struct trib_store **store) {
+    struct trib_store *s = *store;
+    *store = NULL;
+    if (s == NULL) return;
+    trib_store_checkpoint_abort(s);
+    if (s->projection.close != NULL) s->projection.close(s->projection.ctx);
+    (void)sqlite3_finalize(s->insert);
+    (void)sqlite3_finalize(s->begin);
+    (void)sqlite3_finalize(s->commit);
+    (void)sqlite3_close(s->db);
+    file_close(&s->segments.fd);
+    file_close(&s->lock_fd);
+    trib_buf_release(&s->body);
+    trib_free(s);
+}
+
+uint64_t trib_store_position(const struct trib_store *store) {
+    return store->position;
+}
+
+static enum trib_status write_row(struct trib_store *store, const struct trib_record *record,
+                                  const struct place *place, struct trib_error *err) {
+    trib_buf_clear(&store->body);
+    trib_record_encode(record, &store->body);
+    if (store->body.failed) return trib_fail(err, TRIB_NOMEM, "no memory to encode a record");
+    struct row row = {record->position, record->kind, store->body.data, store->body.size, *place};
+    enum trib_status status = row_write(store->insert, &row, err);
+    if (status != TRIB_OK || store->projection.write == NULL) return status;
+    return store->projection.write(store->projection.ctx, record, err);
+}
+
+static enum trib_status write_group(struct trib_store *store, const struct trib_record *records, size_t count,
+                                    struct place *places, struct trib_error *err) {
+    enum trib_status status = segment_append(&store->segments, records, count, places, err);
+    if (status == TRIB_OK) status = segment_sync(&store->segments, err);
+    if (status == TRIB_OK) status = trib_sql_run(store->begin, err);
+    for (size_t i = 0; i < count && status == TRIB_OK; i++)
+        status = write_row(store, &records[i], &places[i], err);
+    if (status == TRIB_OK) status = trib_sql_run(store->commit, err);
+    return status;
+}
+
+enum trib_status trib_store_write(struct trib_store *store, const struct trib_record *records, size_t count,
+                                  struct trib_error *err) {
+    if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
+    if (count == 0) return TRIB_OK;
+    for (size_t i = 0; i < count; i++) TRIB_ASSERT(records[i].position == store->position + 1 + i);
+    struct place few[PLACES_A_CALL];
+    struct place *places = count <= PLACES_A_CALL ? few : trib_alloc_array(count, sizeof *places);
+    enum trib_status status = places != NULL ? write_group(store, records, count, places, err)
+                                             : trib_fail(err, TRIB_NOMEM, "no memory to write a group");
+    if (places != few) trib_free(places);
+    if (status == TRIB_OK) {
+        store->position += count;
+        return TRIB_OK;
+    }
+    store->failed = true;
+    if (!sqlite3_get_autocommit(store->db)) (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    return status;
+}

@@ -1,0 +1,109 @@
+/* The journal of a node: records in SQLite rows, their payloads in append-only segment files, checkpoints of
+ * the state beside them. What trib_store_write has returned TRIB_OK for is there after a crash (durability
+ * full and batched); what it failed on is there whole or not at all, and the next open says which.
+ *
+ *     DIR/<name>.db             rows of `journal` and `checkpoints`, and the ledger's tables (the projection)
+ *     DIR/store.lock            held while a process has the store open: one store, one process, a folder
+ *     DIR/segments/%016x.seg    "TRIBSEG1" number(8), then frames: length(4) crc32c(4) position(8) group(8)
+ * payload DIR/checkpoints/%016x.ckp what was written into the sink; its length and CRC32C are in its row
+ *
+ * Order of a write: payloads into the segment, one fdatasync, then one transaction with the rows. So a row's
+ * payload is always there, and a segment may have a tail without rows, which is cut at the next open.
+ *
+ * Synchronous; a store belongs to one thread at a time. */
+#ifndef TRIB_STORE_STORE_H
+#define TRIB_STORE_STORE_H
+
+#include "shared/base/stream.h"
+#include "shared/state/record.h"
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct sqlite3;
+struct trib_store;
+
+enum trib_durability {
+    TRIB_DURABLE_FULL,    /* synced before a write returns */
+    TRIB_DURABLE_BATCHED, /* the same here; the caller waits for larger groups */
+    TRIB_DURABLE_NONE     /* written, never synced: survives the process, not the machine */
+};
+
+/* The file operations that segments, checkpoints and the lock file go through. As the system calls: -1 and
+ * errno on failure. Descriptors are real ones; the store closes them with close(2). */
+struct trib_file_ops {
+    void *ctx;
+    int (*open)(void *ctx, const char *path, int flags, mode_t mode);
+    ssize_t (*write)(void *ctx, int fd, const struct iovec *parts, int count, off_t offset); /* pwritev */
+    ssize_t (*read)(void *ctx, int fd, void *data, size_t bytes, off_t offset);              /* pread */
+    int (*sync)(void *ctx, int fd);                                                          /* fdatasync */
+    int (*truncate)(void *ctx, int fd, off_t bytes);
+    int (*rename)(void *ctx, const char *from, const char *to);
+    int (*unlink)(void *ctx, const char *path);
+    int (*mkdir)(void *ctx, const char *path, mode_t mode);
+    int (*sync_dir)(void *ctx, const char *path);
+};
+extern const struct trib_file_ops trib_file_real;
+
+/* Rows derived from records, written in the transaction that writes them. */
+struct trib_projection {
+    void *ctx;
+    /* Once, when the store is opened: make or migrate tables, prepare statements. */
+    enum trib_status (*open)(void *ctx, struct sqlite3 *db, struct trib_error *err);
+    /* For every record, in order, inside the transaction. */
+    enum trib_status (*write)(void *ctx, const struct trib_record *record, struct trib_error *err);
+    /* Before the database is closed, and after an `open` that failed. */
+    void (*close)(void *ctx);
+};
+
+struct trib_store_options {
+    const char *path; /* of the SQLite file; its folder is made if only the last part is missing */
+    enum trib_durability durability;
+    uint64_t segment_bytes;  /* a new segment is begun above this size; 0: 64 MiB */
+    uint64_t retain_records; /* so many records at or before a checkpoint stay, for replay; 0: none */
+    const char *vfs;         /* SQLite VFS; NULL: the default one */
+    const struct trib_file_ops *files; /* NULL: trib_file_real; must outlive the store */
+    struct trib_projection projection; /* all NULL: none; ctx must outlive the store */
+};
+
+/* Opens or makes a store, checks every row's CRC and cuts a segment's tail without rows.
+ * TRIB_AGAIN: another process has it open; TRIB_NEWER: a newer program made it (nothing was changed);
+ * TRIB_CORRUPT: which position, segment or row is damaged; TRIB_INVALID: not a store; TRIB_DENIED, TRIB_IO.
+ */
+enum trib_status trib_store_open(const struct trib_store_options *options, struct trib_store **out,
+                                 struct trib_error *err) TRIB_MUST_USE;
+/* Flushes nothing that was not reported; an unfinished checkpoint is dropped. NULL is fine. */
+void trib_store_close(struct trib_store **store);
+
+/* Of the last record written (or of the checkpoint); 0 in a new store. */
+uint64_t trib_store_position(const struct trib_store *store);
+
+/* Writes a group: all of it or nothing. Positions must go on from trib_store_position. After a failure the
+ * store refuses everything until it is opened again; the error says what (disk full, I/O error, ...). */
+enum trib_status trib_store_write(struct trib_store *store, const struct trib_record *records, size_t count,
+                                  struct trib_error *err) TRIB_MUST_USE;
+
+/* Reads back what is there: `checkpoint` once, if there is one, with its position and content; then `record`
+ * for every record after it, in order. The record, its texts and its payload are the store's until the
+ * callback returns (trib_blob_ref keeps a payload). A callback's failure ends it and is returned.
+ * TRIB_CORRUPT, with the position, if a checksum does not match or something is missing. */
+enum trib_status trib_store_recover(struct trib_store *store,
+                                    enum trib_status (*checkpoint)(void *ctx, uint64_t position,
+                                                                   const struct trib_feed *feed,
+                                                                   struct trib_error *err),
+                                    enum trib_status (*record)(void *ctx, const struct trib_record *record,
+                                                               struct trib_error *err),
+                                    void *ctx, struct trib_error *err) TRIB_MUST_USE;
+
+/* A checkpoint of the state after `position`, which must be written already. Fill the sink, then commit or
+ * abort; records may be written in between. Only one at a time. Commit syncs the file, then in one
+ * transaction makes it the checkpoint and deletes the rows that it contains (but retain_records); segments
+ * and checkpoints that nothing needs any more go afterwards. A failed begin, sink write or commit leaves the
+ * older checkpoint in force; only where the transaction itself failed must the store be opened again. */
+enum trib_status trib_store_checkpoint_begin(struct trib_store *store, uint64_t position,
+                                             struct trib_sink *sink_out,
+                                             struct trib_error *err) TRIB_MUST_USE;
+enum trib_status trib_store_checkpoint_commit(struct trib_store *store, struct trib_error *err) TRIB_MUST_USE;
+void trib_store_checkpoint_abort(struct trib_store *store); /* none begun: nothing happens */
+
+#endif

@@ -1,0 +1,177 @@
+/* Opening: rows are checked, and what a crash left without rows is cut away.
+ *
+ * A crash leaves at most one group of payloads without its rows. Two synced groups without rows mean that
+ * rows were lost afterwards (a damaged database or write-ahead log), and that is refused, not cut. */
+#include "shared/store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+
+struct settle {
+    struct trib_store *store;
+    uint64_t last_segment, end, position; /* of the last payload that has a row */
+    bool dropped;                         /* segments were deleted */
+    bool tail;                            /* a frame without row was seen, of this group: */
+    uint64_t group;
+};
+
+/* Every row in order: CRCs, no holes. */
+static enum trib_status check_rows(struct settle *settle, struct trib_error *err) {
+    struct trib_store *store = settle->store;
+    char sql[200];
+    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT %s FROM journal ORDER BY position", row_columns);
+    sqlite3_stmt *stmt = NULL;
+    enum trib_status status = trib_sql_prepare(store->db, sql, &stmt, err);
+    bool more = true, first = true;
+    while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
+        struct row row;
+        status = row_read(stmt, &row, err);
+        if (status != TRIB_OK) break;
+        bool joins =
+            first ? row.position <= store->checkpoint_position + 1 : row.position == store->position + 1;
+        if (!joins) {
+            status = trib_fail(err, TRIB_CORRUPT,
+                               "the journal has no row at position %" PRIu64
+                               "; restore the folder from a backup, or start with an empty one",
+                               (first ? store->checkpoint_position : store->position) + 1);
+        }
+        store->position = row.position;
+        first = false;
+        if (row.place.segment == 0) continue;
+        settle->last_segment = row.place.segment;
+        settle->end = row.place.offset + FRAME_HEADER_BYTES + row.place.length;
+        settle->position = row.position;
+    }
+    (void)sqlite3_finalize(stmt);
+    if (status == TRIB_OK && store->position < store->checkpoint_position)
+        store->position = store->checkpoint_position;
+    return status;
+}
+
+static enum trib_status check_tail(struct settle *settle, int fd, uint64_t offset, struct trib_error *err) {
+    uint64_t group;
+    while (segment_frame(&settle->store->segments, fd, offset, &group, &offset)) {
+        /* What a checkpoint contains has no rows any more. */
+        if ((group & UNSYNCED_GROUP) != 0 || group <= settle->store->position) continue;
+        if (settle->tail && group != settle->group) {
+            return trib_fail(err, TRIB_CORRUPT,
+                             "the database ends at position %" PRIu64
+                             " but segments have payloads of the groups at %" PRIu64 " and %" PRIu64
+                             ": rows were lost; restore the folder from a backup, or start with an empty one",
+                             settle->store->position, settle->group, group);
+        }
+        settle->tail = true;
+        settle->group = group;
+    }
+    return TRIB_OK;
+}
+
+static enum trib_status check_segment(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
+    struct settle *settle = ctx;
+    struct segments *segments = &settle->store->segments;
+    segments->number = number;
+    if (number < settle->last_segment) return TRIB_OK;
+    int fd;
+    enum trib_status status = file_open(segments->files, path, O_RDONLY, &fd, err);
+    if (status != TRIB_OK) return status;
+    uint64_t from = number == settle->last_segment ? settle->end : SEGMENT_HEADER_BYTES, bytes = 0;
+    status = file_size(fd, path, &bytes, err);
+    if (status == TRIB_OK && number == settle->last_segment && bytes < settle->end) {
+        status = trib_fail(err, TRIB_CORRUPT,
+                           "%s ends at byte %" PRIu64 ", the payload of position %" PRIu64 " at %" PRIu64
+                           "; restore the folder from a backup, or start with an empty one",
+                           path, bytes, settle->position, settle->end);
+    }
+    if (status == TRIB_OK) status = check_tail(settle, fd, from, err);
+    file_close(&fd);
+    return status;
+}
+
+/* The last segment with rows is appended to from where they end. */
+static enum trib_status reopen_last(struct settle *settle, struct trib_error *err) {
+    struct segments *segments = &settle->store->segments;
+    if (settle->last_segment == 0) return TRIB_OK;
+    char path[PATH_BYTES];
+    numbered_path(path, segments->folder, settle->last_segment, ".seg");
+    enum trib_status status = file_open(segments->files, path, O_RDWR, &segments->fd, err);
+    if (status == TRIB_NOT_FOUND) {
+        return trib_fail(err, TRIB_CORRUPT, "%s is gone, position %" PRIu64 " has its payload there", path,
+                         settle->position);
+    }
+    uint64_t bytes = 0;
+    if (status == TRIB_OK) status = file_size(segments->fd, path, &bytes, err);
+    if (status == TRIB_OK && bytes > settle->end &&
+        segments->files->truncate(segments->files->ctx, segments->fd, (off_t)settle->end) != 0) {
+        status = trib_fail_errno(err, "cannot cut the tail of %s", path);
+    }
+    segments->number = settle->last_segment;
+    segments->end = settle->end;
+    segments->dirty = true;
+    return status == TRIB_OK ? segment_sync(segments, err) : status;
+}
+
+/* Segments behind the last one with rows go before a new one may take their number. */
+static enum trib_status drop_behind(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
+    struct settle *settle = ctx;
+    const struct trib_file_ops *files = settle->store->files;
+    if (number <= settle->last_segment) return TRIB_OK;
+    settle->dropped = true;
+    if (files->unlink(files->ctx, path) == 0) return TRIB_OK;
+    return trib_fail_errno(err, "cannot delete %s", path);
+}
+
+enum trib_status store_settle(struct trib_store *store, struct trib_error *err) {
+    struct settle settle = {.store = store};
+    struct checkpoint in_force;
+    enum trib_status status = checkpoint_row_read(store, &in_force, err);
+    if (status != TRIB_OK) return status;
+    store->checkpoint_position = in_force.position;
+    store->checkpoint_file = in_force.file;
+    status = check_rows(&settle, err);
+    const char *folder = store->segments.folder;
+    if (status == TRIB_OK) status = folder_numbers(folder, ".seg", check_segment, &settle, err);
+    if (status == TRIB_OK) status = folder_numbers(folder, ".seg", drop_behind, &settle, err);
+    if (status == TRIB_OK && settle.dropped && store->segments.synced)
+        status = folder_sync(store->files, folder, err);
+    if (status == TRIB_OK) status = reopen_last(&settle, err);
+    if (status == TRIB_OK) store_sweep(store);
+    return status;
+}
+
+struct sweep {
+    struct trib_store *store;
+    sqlite3_stmt *rows_in;
+};
+
+static enum trib_status sweep_segment(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
+    struct sweep *sweep = ctx;
+    const struct trib_file_ops *files = sweep->store->files;
+    bool needed = true;
+    if (number >= sweep->store->segments.number) return TRIB_OK;
+    (void)sqlite3_bind_int64(sweep->rows_in, 1, (sqlite3_int64)number);
+    enum trib_status status = trib_sql_step(sweep->rows_in, &needed, err);
+    (void)sqlite3_reset(sweep->rows_in);
+    if (status == TRIB_OK && !needed) (void)files->unlink(files->ctx, path);
+    return status;
+}
+
+static enum trib_status sweep_checkpoint(void *ctx, uint64_t number, const char *path,
+                                         struct trib_error *err) {
+    const struct trib_store *store = ctx;
+    (void)err;
+    if (number != store->checkpoint_file) (void)store->files->unlink(store->files->ctx, path);
+    return TRIB_OK;
+}
+
+void store_sweep(struct trib_store *store) {
+    struct sweep sweep = {.store = store};
+    if (trib_sql_prepare(store->db, "SELECT 1 FROM journal WHERE segment = ?1 LIMIT 1", &sweep.rows_in,
+                         NULL) == TRIB_OK) {
+        if (folder_numbers(store->segments.folder, ".seg", sweep_segment, &sweep, NULL) != TRIB_OK) errno = 0;
+    }
+    (void)sqlite3_finalize(sweep.rows_in);
+    if (store->checkpoint.fd >= 0) return;
+    if (folder_numbers(store->checkpoints, ".ckp", sweep_checkpoint, store, NULL) != TRIB_OK) errno = 0;
+    if (folder_numbers(store->checkpoints, ".tmp", sweep_checkpoint, store, NULL) != TRIB_OK) errno = 0;
+}
