@@ -8,7 +8,7 @@ CHOSEN_PROGRAMS := $(call matching,$(TESTS))
 CHOSEN_SYSTEM   := $(call matching,$(SYSTEM))
 
 # An allocation that is refused is a case the fault tests provoke, so malloc returns NULL there as it does without SAN.
-SAN_ENV := ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1 \
+SAN_ENV := ASAN_OPTIONS=allocator_may_return_null=1:strict_string_checks=1 \
            UBSAN_OPTIONS=print_stacktrace=1 \
            TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp:second_deadlock_stack=1:history_size=4
 
