@@ -152,7 +152,8 @@ static void take_evaluation(struct cloud *cloud, const struct evaluation *e) {
 
 static void on_advanced(void *ctx, struct trib_node *node) {
     struct cloud *cloud = ctx;
-    if (trib_node_state(node) == NULL || !trib_node_state(node)->started) return;
+    /* Before the evaluation is there, nothing is decided: the node is still being opened. */
+    if (cloud->evaluator == NULL || trib_node_state(node) == NULL || !trib_node_state(node)->started) return;
     if (cloud->pending != NULL) {
         struct evaluation *e = cloud->pending;
         cloud->pending = NULL;

@@ -201,6 +201,13 @@ static void agent_finished(struct agent *agent) {
     trib_timer_after(fleet->finish, 0);
 }
 
+static void log_event(const struct agent *agent, const struct trib_record *record) {
+    char event[64];
+    (void)snprintf(event, sizeof event, "%.*s", (int)record->event.size, record->event.data);
+    trib_log(agent->fleet->log, (enum trib_level)record->level, event, "device=%s %.*s", agent->name,
+             (int)record->text.size, record->text.data);
+}
+
 static void carry_out(struct agent *agent) {
     struct fleet *fleet = agent->fleet;
     struct trib_action action;
@@ -379,7 +386,7 @@ static enum trib_status open_all(struct fleet *fleet, struct trib_error *err) {
     if (status == TRIB_OK) status = trib_reactor_on_signal(fleet->reactor, SIGTERM, on_signal, fleet, err);
     if (status == TRIB_OK) status = trib_reactor_on_signal(fleet->reactor, SIGINT, on_signal, fleet, err);
     if (status == TRIB_OK) status = trib_timer_new(fleet->reactor, end_loop, fleet, &fleet->finish, err);
-    if (status == TRIB_OK) status = trib_context_new(&fleet->context, fleet->count + 16, err);
+    if (status == TRIB_OK) status = trib_context_new(&fleet->context, 4 * fleet->count + 64, err);
     if (status == TRIB_OK && c->node.health[0] != 0)
         status = trib_health_new(&fleet->health, fleet->context, fleet->reactor, c->node.health,
                                  answer_health, fleet, err);

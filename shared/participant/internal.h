@@ -26,6 +26,7 @@ struct trib_participant {
     enum phase phase;
     bool reconnect_asked, without_model, finished;
     uint64_t now_ms, reconnect_at_ms, backoff_ms, phase_since_ms;
+    uint64_t last_number; /* of WELCOME */
     uint64_t session, credit, sent_credited, heartbeat_ms;
     uint64_t last_sent_ms, last_heard_ms;
     /* pulling */

@@ -187,6 +187,7 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     if (msg->heartbeat_ms > 0) p->heartbeat_ms = msg->heartbeat_ms;
     p->want_model = !p->training;
     p->pull_at_ms = p->retry_push_ms = p->now_ms;
+    p->last_number = msg->last_number;
     overrule(p, msg->last_number);
     trib_outbox_event(p->outbox, s, p->now_ms, false, TRIB_LOG_INFO, "uplink_ready",
                       "session=%" PRIu64 " last=%" PRIu64, msg->session, msg->last_number);
@@ -225,6 +226,14 @@ static void on_error(struct trib_participant *p, const struct trib_msg *msg) {
     case TRIB_CODE_SCHEMA:
         p->without_model = true;
         trib_participant_reconnect(p, "schema");
+        break;
+    case TRIB_CODE_GAP:
+        if (msg->number > 0 && msg->number <= p->last_number) { /* judged so long ago that nobody knows how */
+            struct trib_msg ack = {.type = TRIB_ACK, .number = msg->number, .verdict = TRIB_REFUSED};
+            trib_participant_on_ack(p, &ack);
+        } else {
+            trib_participant_reconnect(p, "gap");
+        }
         break;
     case TRIB_CODE_STORE:
     case TRIB_CODE_CREDIT:

@@ -40,7 +40,8 @@ void trib_outbound_start(struct trib_outbound *out, uint64_t number, struct trib
 
 void trib_outbound_grant(struct trib_outbound *out, size_t offset, size_t chunk, size_t window) {
     if (out->payload == NULL || offset > trib_blob_size(out->payload)) return;
-    out->chunk = chunk;
+    /* What a peer asks for is brought into the protocol's range: a hostile 1 would be a message a byte. */
+    out->chunk = chunk < TRIB_CHUNK_MIN ? TRIB_CHUNK_MIN : chunk > TRIB_CHUNK_MAX ? TRIB_CHUNK_MAX : chunk;
     size_t end =
         window > trib_blob_size(out->payload) - offset ? trib_blob_size(out->payload) : offset + window;
     /* A grant that does not move on means that what was sent beyond it is lost. */

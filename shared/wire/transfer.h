@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { TRIB_CHUNK_MIN = 16 * 1024, TRIB_CHUNK_MAX = 1024 * 1024 };
+
 struct trib_inbound {
     uint64_t number;
     uint32_t crc; /* of the whole, as offered */
