@@ -25,7 +25,8 @@ ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) -ffp-contract=off -fno-math-errno -fstac
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 LDFLAGS  += -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS)
 LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS)) -lm -lpthread
-BLAS     := $(shell $(PKG_CONFIG) --libs openblas)
+# Asked for when something links it: an edge is built where there is none.
+BLAS      = $(shell $(PKG_CONFIG) --libs openblas)
 
 LIB_SRC  := $(wildcard shared/*/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
@@ -37,9 +38,9 @@ DIR_tributary-edge   := edge
 DIR_tributary-cloud  := cloud
 DIR_tributary        := cli
 # The edge links no BLAS: it never trains.
-LIBS_tributary-device := $(BLAS)
-LIBS_tributary-cloud  := $(BLAS)
-LIBS_tributary        := $(BLAS)
+LIBS_tributary-device = $(BLAS)
+LIBS_tributary-cloud  = $(BLAS)
+LIBS_tributary        = $(BLAS)
 TEST_SRC := $(wildcard $(foreach d,unit conformance vectors fault,tests/$(d)/test_*.c))
 TESTS    := $(TEST_SRC:%.c=$(B)/%)
 
@@ -71,7 +72,7 @@ define program
 $(B)/bin/$(1): $$(patsubst %.c,$(B)/%.o,$$(wildcard $(DIR_$(1))/*.c)) $(LIB)
 	@mkdir -p $$(@D)
 	$(if $(V),,@echo "  LINK  $$@")
-	$(Q)$(CC) -o $$@ $$^ $(LDFLAGS) $(LIBS_$(1)) $(LIBS)
+	$(Q)$(CC) -o $$@ $$^ $(LDFLAGS) $$(LIBS_$(1)) $(LIBS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
