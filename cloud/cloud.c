@@ -4,9 +4,12 @@
 #include "shared/base/alloc.h"
 #include "shared/base/rng.h"
 #include "shared/daemon/node.h"
+#include "shared/kernels/kernels.h"
+#include "shared/learn/blas.h"
 #include "shared/model/digest.h"
 #include "shared/model/safetensors.h"
 
+#include <gnu/libc-version.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +27,7 @@ struct cloud {
     uint64_t evaluated_version, evaluated_at_ms; /* the newest one that was begun */
     bool evaluated_any;
     struct evaluation *pending; /* finished while the state could not change */
-    char models_path[512];
+    char models_path[512], environment[128];
 };
 
 /* ---- the run ---- */
@@ -195,6 +198,8 @@ static enum trib_status open_all(struct cloud *cloud, struct trib_error *err) {
     const struct trib_cloud_config *c = cloud->config;
     enum trib_status status = trib_task_open(&cloud->task, &c->plan, c->data_path, false, err);
     if (status != TRIB_OK) return status;
+    (void)snprintf(cloud->environment, sizeof cloud->environment, "kernels=%s openblas=%s libc=%s",
+                   trib_kernels()->name, trib_blas_kernel(), gnu_get_libc_version());
     struct trib_node_options node = {
         .role = TRIB_ROLE_CLOUD,
         .log = cloud->log,
@@ -202,6 +207,7 @@ static enum trib_status open_all(struct cloud *cloud, struct trib_error *err) {
         .parent = &c->parent,
         .store = &c->store,
         .database = "ledger.db",
+        .environment = cloud->environment,
         .hooks = {.ctx = cloud, .ready = on_ready, .advanced = on_advanced, .status = on_status}};
     status = trib_node_new(&cloud->node, &node, err);
     if (status != TRIB_OK) return status;

@@ -227,10 +227,7 @@ static void carry_out(struct agent *agent) {
             break;
         case TRIB_ACTION_TRAIN: want_training(agent); break;
         case TRIB_ACTION_FINISHED: agent_finished(agent); break;
-        case TRIB_ACTION_LOG:
-            trib_log(fleet->log, (enum trib_level)action.record->level, action.record->event.data,
-                     "device=%s %.*s", agent->name, (int)action.record->text.size, action.record->text.data);
-            break;
+        case TRIB_ACTION_LOG: log_event(agent, action.record); break;
         case TRIB_ACTION_WRITE: /* a device keeps no journal: an incarnation is as long as its process */
         case TRIB_ACTION_SEND_CHILD: break;
         }

@@ -15,6 +15,8 @@ static void finished(void *ctx, struct trib_node *node) {
 
 static int run(const struct trib_edge_config *config) {
     struct trib_log log = trib_node_log(&config->node);
+    char environment[128];
+    (void)snprintf(environment, sizeof environment, "kernels=%s", trib_kernels()->name);
     struct trib_node_options options = {.role = TRIB_ROLE_EDGE,
                                         .log = &log,
                                         .node = &config->node,
@@ -22,6 +24,7 @@ static int run(const struct trib_edge_config *config) {
                                         .upstream = &config->upstream,
                                         .store = &config->store,
                                         .database = "journal.db",
+                                        .environment = environment,
                                         .max_parameters = (size_t)config->max_parameters,
                                         .exit_when_finished = strcmp(config->on_finish, "exit") == 0,
                                         .hooks = {.ctx = (void *)config, .finished = finished}};

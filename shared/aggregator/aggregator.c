@@ -22,7 +22,6 @@ enum trib_status trib_aggregator_new(const struct trib_aggregator_options *optio
     a->outbox = outbox;
     a->rng = trib_rng_seed(options->seed, 1);
     a->incarnation = state->incarnation;
-    a->commit_wake_ms = 0;
     *out = a;
     return TRIB_OK;
 }

@@ -1,6 +1,7 @@
 /* When what was gathered becomes a step of the model. */
 #include "shared/aggregator/internal.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* Active children that have been asked for this version and have not answered; for synchronous rules. */
@@ -41,6 +42,13 @@ void trib_aggregator_commit_due(struct trib_aggregator *a, uint64_t *wake_ms) {
                                     .active = a->status.active,
                                     .expected = trib_rule_synchronous(s->rule) ? expected(a) : 0,
                                     .version_since_ms = s->published_ms};
+    uint64_t configured;
+    uint64_t needs = trib_rule_needs(s->rule, &state, &configured);
+    if (needs < configured && a->lowered_to != needs)
+        trib_aggregator_event(a, TRIB_LOG_WARN, "buffer_lowered",
+                              "updates=%" PRIu64 " configured=%" PRIu64 " active=%" PRIu64, needs, configured,
+                              state.active);
+    a->lowered_to = needs;
     if (trib_rule_due(s->rule, &s->memory, &state, wake_ms)) {
         commit(a);
         *wake_ms = UINT64_MAX;

@@ -54,7 +54,7 @@ struct trib_aggregator {
     uint64_t event_second, event_count, event_dropped;
     uint64_t commit_up_bytes, commit_down_bytes; /* status bytes at the last commit */
     uint64_t advanced;                           /* the newest version that children were told of */
-    uint64_t commit_wake_ms;                     /* when the rule wants to be asked again */
+    uint64_t lowered_to;     /* updates that a commit needs, as last seen */
     uint64_t evaluated_version;
     float evaluated_accuracy;
     /* the last payload made for several increments or a snapshot, shared by those who need the same */

@@ -373,6 +373,10 @@ static enum trib_status open_state(struct trib_node *node, struct trib_error *er
         .reactor = node->reactor,
         .path = node->database,
         .config = o->store,
+        .ledger = {.role = o->node->role,
+                   .node = o->node->name,
+                   .build = TRIB_VERSION,
+                   .environment = o->environment},
         .events = {
             .ctx = node, .committed = on_committed, .checkpointed = on_checkpointed, .failed = on_failed}};
     trib_outbox_init(&node->outbox);

@@ -36,7 +36,8 @@ struct trib_node_options {
     const struct trib_parent_config *parent;
     const struct trib_upstream_config *upstream; /* edge */
     const struct trib_store_config *store;
-    const char *database; /* file name in the store's folder */
+    const char *database;    /* file name in the store's folder */
+    const char *environment; /* for the ledger: what decides bits, as key=value words */
     size_t max_parameters;
     bool exit_when_finished;
     struct trib_node_hooks hooks;

@@ -202,7 +202,7 @@ static enum trib_durability durability_of(const struct trib_store_config *config
 }
 
 static enum trib_status open_all(struct trib_storage *s, struct trib_state *state, struct trib_error *err) {
-    enum trib_status status = trib_ledger_new(&s->ledger, err);
+    enum trib_status status = trib_ledger_new(&s->options.ledger, &s->ledger, err);
     if (status != TRIB_OK) return status;
     struct trib_store_options store = {.path = s->options.path,
                                        .durability = durability_of(s->options.config),

@@ -26,6 +26,7 @@ struct trib_storage_options {
     struct trib_reactor *reactor;
     const char *path;                       /* of the database file */
     const struct trib_store_config *config; /* borrowed */
+    struct trib_ledger_options ledger;
     struct trib_storage_events events;
 };
 
