@@ -72,16 +72,17 @@ static enum trib_status set_options(struct trib_client *client, struct trib_erro
                                           .heartbeat_ms = o->heartbeat_ms,
                                           .heartbeat_timeout_ms = o->heartbeat_timeout_ms,
                                           .ipv6 = strchr(client->endpoint, '[') != NULL};
-    enum trib_status status = set_transport(client->socket, &transport, err);
-    if (status == TRIB_OK) status = set_int(client->socket, ZMQ_RECONNECT_IVL, (int)o->reconnect_ms, err);
+    enum trib_status status = socket_set_transport(client->socket, &transport, err);
     if (status == TRIB_OK)
-        status = set_int(client->socket, ZMQ_RECONNECT_IVL_MAX, (int)o->reconnect_max_ms, err);
+        status = socket_set_int(client->socket, ZMQ_RECONNECT_IVL, (int)o->reconnect_ms, err);
+    if (status == TRIB_OK)
+        status = socket_set_int(client->socket, ZMQ_RECONNECT_IVL_MAX, (int)o->reconnect_max_ms, err);
     if (status != TRIB_OK || client->server_key[0] == 0) return status;
-    status = set_text(client->socket, ZMQ_CURVE_SERVERKEY, client->server_key, err);
+    status = socket_set_text(client->socket, ZMQ_CURVE_SERVERKEY, client->server_key, err);
     if (status == TRIB_OK)
-        status = set_text(client->socket, ZMQ_CURVE_PUBLICKEY, client->keys.public_key, err);
+        status = socket_set_text(client->socket, ZMQ_CURVE_PUBLICKEY, client->keys.public_key, err);
     if (status == TRIB_OK)
-        status = set_text(client->socket, ZMQ_CURVE_SECRETKEY, client->keys.secret_key, err);
+        status = socket_set_text(client->socket, ZMQ_CURVE_SECRETKEY, client->keys.secret_key, err);
     return status;
 }
 
@@ -198,7 +199,8 @@ void trib_client_free(struct trib_client **client, unsigned linger_ms) {
     if (c == NULL) return;
     if (c->socket != NULL && linger_ms > 0) {
         (void)outbox_flush(&c->box, c->socket, NULL);
-        if (set_int(c->socket, ZMQ_LINGER, (int)(linger_ms & INT32_MAX), NULL) != TRIB_OK) linger_ms = 0;
+        if (socket_set_int(c->socket, ZMQ_LINGER, (int)(linger_ms & INT32_MAX), NULL) != TRIB_OK)
+            linger_ms = 0;
     }
     close_socket(c);
     trib_keys_wipe(&c->keys);

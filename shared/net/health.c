@@ -29,7 +29,7 @@ static enum trib_status open_socket(void *context, int type, void **socket, stru
     *socket = zmq_socket(context, type);
     if (*socket == NULL)
         return trib_fail(err, TRIB_IO, "cannot make a health socket: %s", zmq_strerror(errno));
-    return set_transport(*socket, &transport, err);
+    return socket_set_transport(*socket, &transport, err);
 }
 
 /* ---- The node */

@@ -16,7 +16,7 @@ enum { ROUTE_BUCKETS = 1024 };
 
 struct routes {
     size_t count;
-    TAILQ_HEAD(, route_queue) turns;
+    TAILQ_HEAD(route_turns, route_queue) turns;
     struct route_queue *buckets[ROUTE_BUCKETS];
 };
 

@@ -218,9 +218,10 @@ static enum trib_status start_keys(struct trib_server *server, const struct trib
     if (options.allow_path == NULL)
         return trib_fail(err, TRIB_INVALID, "keys without an allow-list would let nobody in: name one");
     enum trib_status status = zap_start(&server->zap, &options, err);
-    if (status == TRIB_OK) status = set_int(server->socket, ZMQ_CURVE_SERVER, 1, err);
-    if (status == TRIB_OK) status = set_text(server->socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, err);
-    if (status == TRIB_OK) status = set_text(server->socket, ZMQ_ZAP_DOMAIN, "tributary", err);
+    if (status == TRIB_OK) status = socket_set_int(server->socket, ZMQ_CURVE_SERVER, 1, err);
+    if (status == TRIB_OK)
+        status = socket_set_text(server->socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, err);
+    if (status == TRIB_OK) status = socket_set_text(server->socket, ZMQ_ZAP_DOMAIN, "tributary", err);
     return status;
 }
 
@@ -285,9 +286,9 @@ static enum trib_status open_socket(struct trib_server *server, const struct tri
     server->socket = zmq_socket(trib_context_raw(o->context), ZMQ_ROUTER);
     if (server->socket == NULL)
         return trib_fail(err, TRIB_IO, "cannot make a server socket: %s", zmq_strerror(errno));
-    enum trib_status status = set_transport(server->socket, &transport, err);
-    if (status == TRIB_OK) status = set_int(server->socket, ZMQ_ROUTER_MANDATORY, 1, err);
-    if (status == TRIB_OK) status = set_int(server->socket, ZMQ_BACKLOG, BACKLOG, err);
+    enum trib_status status = socket_set_transport(server->socket, &transport, err);
+    if (status == TRIB_OK) status = socket_set_int(server->socket, ZMQ_ROUTER_MANDATORY, 1, err);
+    if (status == TRIB_OK) status = socket_set_int(server->socket, ZMQ_BACKLOG, BACKLOG, err);
     if (status == TRIB_OK && o->keys != NULL) status = start_keys(server, o->keys, err);
     for (size_t i = 0; status == TRIB_OK && i < o->endpoint_count; i++)
         status = bind_endpoint(server, o->endpoints[i], i, o->keys == NULL, err);
@@ -329,7 +330,8 @@ void trib_server_free(struct trib_server **server, unsigned linger_ms) {
     if (s == NULL) return;
     if (s->socket != NULL && linger_ms > 0) {
         if (s->routes.count > 0) flush(s);
-        if (set_int(s->socket, ZMQ_LINGER, (int)(linger_ms & INT32_MAX), NULL) != TRIB_OK) linger_ms = 0;
+        if (socket_set_int(s->socket, ZMQ_LINGER, (int)(linger_ms & INT32_MAX), NULL) != TRIB_OK)
+            linger_ms = 0;
     }
     trib_timer_free(&s->flush_timer);
     trib_watch_free(&s->watch);

@@ -13,18 +13,18 @@ static enum trib_status failed(int option, struct trib_error *err) {
                      zmq_strerror(errno));
 }
 
-enum trib_status set_int(void *socket, int option, int value, struct trib_error *err) {
+enum trib_status socket_set_int(void *socket, int option, int value, struct trib_error *err) {
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0 ? TRIB_OK : failed(option, err);
 }
 
-enum trib_status set_text(void *socket, int option, const char *value, struct trib_error *err) {
+enum trib_status socket_set_text(void *socket, int option, const char *value, struct trib_error *err) {
     return zmq_setsockopt(socket, option, value, strlen(value)) == 0 ? TRIB_OK : failed(option, err);
 }
 
 static enum trib_status set_all(void *socket, const int (*settings)[2], size_t count,
                                 struct trib_error *err) {
     for (size_t i = 0; i < count; i++) {
-        enum trib_status status = set_int(socket, settings[i][0], settings[i][1], err);
+        enum trib_status status = socket_set_int(socket, settings[i][0], settings[i][1], err);
         if (status != TRIB_OK) return status;
     }
     return TRIB_OK;
@@ -34,8 +34,8 @@ static int clamp(uint64_t value) {
     return value > INT_MAX ? INT_MAX : (int)value;
 }
 
-enum trib_status set_transport(void *socket, const struct transport_options *options,
-                               struct trib_error *err) {
+enum trib_status socket_set_transport(void *socket, const struct transport_options *options,
+                                      struct trib_error *err) {
     uint64_t timeout_ms = options->heartbeat_timeout_ms != 0 ? options->heartbeat_timeout_ms
                                                              : (uint64_t)options->heartbeat_ms * 3;
     int64_t max_bytes = options->max_frame_bytes > INT64_MAX ? INT64_MAX : (int64_t)options->max_frame_bytes;

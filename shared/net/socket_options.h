@@ -18,9 +18,10 @@ struct transport_options {
 };
 
 /* Linger 0 and these, on a socket that is neither bound nor connected. */
-enum trib_status set_transport(void *socket, const struct transport_options *options,
-                               struct trib_error *err) TRIB_MUST_USE;
-enum trib_status set_int(void *socket, int option, int value, struct trib_error *err) TRIB_MUST_USE;
-enum trib_status set_text(void *socket, int option, const char *value, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status socket_set_transport(void *socket, const struct transport_options *options,
+                                      struct trib_error *err) TRIB_MUST_USE;
+enum trib_status socket_set_int(void *socket, int option, int value, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status socket_set_text(void *socket, int option, const char *value,
+                                 struct trib_error *err) TRIB_MUST_USE;
 
 #endif

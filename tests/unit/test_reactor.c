@@ -317,7 +317,7 @@ static void a_socket_is_offered_until_it_is_empty(void **state) {
     struct bench *bench = *state;
     struct sockets s = {NULL, NULL, NULL, NULL};
     open_pair(bench, &s, TRIB_WANT_READ, read_one);
-    for (int i = 0; i < 20; i++) assert_int_equal(zmq_send(s.out, "abcdefghijklmnopqrst" + i, 1, 0), 1);
+    for (int i = 0; i < 20; i++) assert_int_equal(zmq_send(s.out, &"abcdefghijklmnopqrst"[i], 1, 0), 1);
     bench->stop_at = 20;
     assert_int_equal(trib_reactor_run(bench->reactor, NULL), TRIB_OK);
     assert_string_equal(bench->trace, "abcdefghijklmnopqrst");
