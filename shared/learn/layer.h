@@ -42,6 +42,7 @@ struct trib_layer {
 struct trib_pass {
     const struct trib_layer *layer;
     const struct trib_loops *loops;
+    size_t small; /* trib_gemm_small() */
     size_t n;
     const float *weight, *bias; /* of the layer */
     const float *in;
@@ -49,9 +50,13 @@ struct trib_pass {
     float *keep;
     float *scratch; /* scratch_fixed + n * scratch_each floats; scratch_fixed in forward */
     /* backward only */
-    float *d_out;             /* may be overwritten */
-    float *d_in;              /* NULL where nobody needs it; may be d_out for an in_place kind */
-    float *d_weight, *d_bias; /* overwritten */
+    float *d_out; /* may be overwritten */
+    float *d_in;  /* NULL where nobody needs it; may be d_out for an in_place kind */
+    /* Where the parameters' gradient g goes: d = alpha g + beta d. Either alpha 1, beta 0 into a gradient; or
+     * alpha -lr, beta 1 into the parameters themselves, which saves writing and reading a gradient: then
+     * weight and bias change under the layer, which must have d_in first. */
+    float *d_weight, *d_bias;
+    float alpha, beta;
 };
 
 struct trib_layer_kind {
@@ -86,6 +91,11 @@ enum trib_status trib_layer_unknown(const char *name, size_t bytes, struct trib_
 
 static inline size_t trib_shape_count(const struct trib_shape *shape) {
     return shape->channels * shape->height * shape->width;
+}
+
+/* d = alpha g + beta d for a short g; beta is 0 or 1. */
+static inline void trib_pass_give(const struct trib_pass *p, float *d, const float *g, size_t n) {
+    for (size_t i = 0; i < n; i++) d[i] = p->alpha * g[i] + (p->beta > 0.0f ? d[i] : 0.0f);
 }
 
 /* Where element (channel, row, sample, column) stands: at the sum of each times its stride, columns 1. */

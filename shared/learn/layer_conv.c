@@ -7,9 +7,9 @@
  * overlap, and nothing is copied for the height. A window of a usual batch fits in the second-level cache.
  * After Cho and Brand, "MEC: memory-efficient convolution for deep neural network" (2017); the layout with
  * the sample inside the band is ours. */
+#include "shared/learn/gemm.h"
 #include "shared/learn/layer.h"
 
-#include <cblas.h>
 #include <string.h>
 
 struct conv {
@@ -98,7 +98,8 @@ static enum trib_status plan(struct trib_layer *layer, struct trib_error *err) {
     layer->fan_in = c * k * k;
     layer->keep_each = (layer->in.height + 2 * pad) * c * k * layer->out.width; /* L */
     layer->scratch_each = layer->keep_each;                                     /* its gradient */
-    layer->scratch_fixed = 2 * layer->out.channels * c * k * k; /* weights and their gradient, repacked */
+    /* the weights and their gradient, repacked, and the bias's gradient */
+    layer->scratch_fixed = 2 * layer->out.channels * c * k * k + layer->out.channels;
     return TRIB_OK;
 }
 
@@ -112,12 +113,12 @@ static void pack_weights(const struct sizes *z, const float *weight, float *pack
 }
 
 /* The other way for the gradient, which is computed as [ky][c][kx][oc]. */
-static void unpack_gradient(const struct sizes *z, const float *packed, float *gradient) {
+static void give_gradient(const struct trib_pass *p, const struct sizes *z, const float *packed) {
     for (size_t ky = 0; ky < z->k; ky++)
         for (size_t c = 0; c < z->c; c++)
             for (size_t kx = 0; kx < z->k; kx++)
                 for (size_t o = 0; o < z->oc; o++)
-                    gradient[((o * z->c + c) * z->k + ky) * z->k + kx] = *packed++;
+                    trib_pass_give(p, p->d_weight + ((o * z->c + c) * z->k + ky) * z->k + kx, packed++, 1);
 }
 
 /* Output columns [from, from + count) take input columns [at, at + count) for kernel column kx. */
@@ -160,26 +161,51 @@ static void raise_band(const struct trib_pass *p, const struct sizes *z, size_t 
 
 static void forward(const struct trib_pass *p) {
     struct sizes z = sizes_of(p->layer, p->n);
-    size_t band = z.rows * z.s, out_band = z.oc * z.s;
-    int oc = (int)z.oc, s = (int)z.s, window = (int)z.window;
+    size_t band = z.rows * z.s;
     float *packed = p->scratch;
     pack_weights(&z, p->weight, packed);
     for (size_t y = 0; y + 1 < z.k; y++) lower_band(p, &z, y, p->keep + y * band);
     for (size_t y = 0; y < z.oh; y++) {
         lower_band(p, &z, y + z.k - 1, p->keep + (y + z.k - 1) * band);
-        float *out = p->out + y * out_band;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, oc, s, window, 1.0f, packed, window,
-                    p->keep + y * band, s, 0.0f, out, s);
+        float *out = p->out + y * z.oc * z.s;
+        trib_gemm(&(struct trib_gemm){.a_form = 'N',
+                                      .b_form = 'N',
+                                      .m = z.oc,
+                                      .n = z.s,
+                                      .k = z.window,
+                                      .a = packed,
+                                      .a_stride = z.window,
+                                      .b = p->keep + y * band,
+                                      .b_stride = z.s,
+                                      .c = out,
+                                      .c_stride = z.s,
+                                      .alpha = 1.0f,
+                                      .n_piece = trib_gemm_piece(p->small, z.s, z.oc * z.window, 16)});
         p->loops->add_each(out, p->bias, z.oc, z.s);
     }
 }
 
-/* Adds band y's share to the gradient of the weights, and returns the beta for the next. */
-static void add_weights(const struct trib_pass *p, const struct sizes *z, size_t y, float *d_packed) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)z->window, (int)z->oc, (int)z->s, 1.0f,
-                p->keep + y * z->rows * z->s, (int)z->s, p->d_out + y * z->oc * z->s, (int)z->s,
-                y > 0 ? 1.0f : 0.0f, d_packed, (int)z->oc);
-    p->loops->sum_each(p->d_bias, p->d_out + y * z->oc * z->s, z->oc, z->s);
+/* Adds output band y's share to the gradient of the weights and the bias. */
+static void add_weights(const struct trib_pass *p, const struct sizes *z, size_t y, float *d_packed,
+                        float *d_bias) {
+    const float *d_out = p->d_out + y * z->oc * z->s;
+    /* Short sums gain nothing from being cut. */
+    bool cut = z->s >= 256 && z->window * z->oc * z->s > p->small && 16 * z->oc * z->s <= p->small;
+    trib_gemm(&(struct trib_gemm){.a_form = 'N',
+                                  .b_form = 'T',
+                                  .m = z->window,
+                                  .n = z->oc,
+                                  .k = z->s,
+                                  .a = p->keep + y * z->rows * z->s,
+                                  .a_stride = z->s,
+                                  .b = d_out,
+                                  .b_stride = z->s,
+                                  .c = d_packed,
+                                  .c_stride = z->oc,
+                                  .alpha = 1.0f,
+                                  .beta = y > 0 ? 1.0f : 0.0f,
+                                  .m_piece = cut ? 16 : 0});
+    p->loops->sum_each(d_bias, d_out, z->oc, z->s);
 }
 
 /* Adds output band y's share to the gradient of L's window, then gives the image rows that are complete. */
@@ -187,8 +213,20 @@ static void add_input(const struct trib_pass *p, const struct sizes *z, size_t y
                       float *lowered) {
     size_t band = z->rows * z->s;
     memset(lowered + (y + z->k - 1) * band, 0, band * sizeof *lowered);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)z->window, (int)z->s, (int)z->oc, 1.0f, packed,
-                (int)z->window, p->d_out + y * z->oc * z->s, (int)z->s, 1.0f, lowered + y * band, (int)z->s);
+    trib_gemm(&(struct trib_gemm){.a_form = 'T',
+                                  .b_form = 'N',
+                                  .m = z->window,
+                                  .n = z->s,
+                                  .k = z->oc,
+                                  .a = packed,
+                                  .a_stride = z->window,
+                                  .b = p->d_out + y * z->oc * z->s,
+                                  .b_stride = z->s,
+                                  .c = lowered + y * band,
+                                  .c_stride = z->s,
+                                  .alpha = 1.0f,
+                                  .beta = 1.0f,
+                                  .m_piece = trib_gemm_piece(p->small, z->window, z->s * z->oc, 32)});
     size_t end = y + 1 < z->oh ? y + 1 : z->bands;
     for (size_t done = y; done < end; done++)
         if (done >= z->pad && done < z->h + z->pad) raise_band(p, z, done, lowered + done * band);
@@ -197,17 +235,19 @@ static void add_input(const struct trib_pass *p, const struct sizes *z, size_t y
 static void backward(const struct trib_pass *p) {
     struct sizes z = sizes_of(p->layer, p->n);
     size_t weights = z.oc * z.window;
-    float *packed = p->scratch, *d_packed = packed + weights, *lowered = d_packed + weights;
-    memset(p->d_bias, 0, z.oc * sizeof *p->d_bias);
+    float *packed = p->scratch, *d_packed = packed + weights, *d_bias = d_packed + weights,
+          *lowered = d_bias + z.oc;
+    memset(d_bias, 0, z.oc * sizeof *d_bias);
     if (p->d_in != NULL) {
         pack_weights(&z, p->weight, packed);
         memset(lowered, 0, (z.k - 1) * z.rows * z.s * sizeof *lowered);
     }
     for (size_t y = 0; y < z.oh; y++) {
-        add_weights(p, &z, y, d_packed);
+        add_weights(p, &z, y, d_packed, d_bias);
         if (p->d_in != NULL) add_input(p, &z, y, packed, lowered);
     }
-    unpack_gradient(&z, d_packed, p->d_weight);
+    give_gradient(p, &z, d_packed);
+    trib_pass_give(p, p->d_bias, d_bias, z.oc);
 }
 
 const struct trib_layer_kind trib_layer_conv = {

@@ -1,7 +1,7 @@
 /* dense: y = x W^T + b, with W [out, in]. */
+#include "shared/learn/gemm.h"
 #include "shared/learn/layer.h"
 
-#include <cblas.h>
 #include <string.h>
 
 struct dense {
@@ -32,25 +32,67 @@ static enum trib_status plan(struct trib_layer *layer, struct trib_error *err) {
     layer->weight_dims[1] = in;
     layer->bias_count = out;
     layer->fan_in = in;
+    layer->scratch_fixed = out; /* the bias's gradient */
     return TRIB_OK;
 }
 
 static void forward(const struct trib_pass *p) {
-    int n = (int)p->n, in = (int)p->layer->weight_dims[1], out = (int)p->layer->weight_dims[0];
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, out, in, 1.0f, p->in, in, p->weight, in, 0.0f,
-                p->out, out);
-    p->loops->add_row(p->out, p->bias, p->n, p->layer->bias_count);
+    size_t in = p->layer->weight_dims[1], out = p->layer->weight_dims[0];
+    trib_gemm(&(struct trib_gemm){
+        .a_form = 'N',
+        .b_form = 'T',
+        .m = p->n,
+        .n = out,
+        .k = in,
+        .a = p->in,
+        .a_stride = in,
+        .b = p->weight,
+        .b_stride = in,
+        .c = p->out,
+        .c_stride = out,
+        .alpha = 1.0f,
+        /* not the longest: with 16 outputs the whole of B stays in the first-level cache */
+        .n_piece = 16 * p->n * in <= p->small ? 16 : 0});
+    p->loops->add_row(p->out, p->bias, p->n, out);
+}
+
+static void give_input(const struct trib_pass *p, size_t in, size_t out) {
+    trib_gemm(&(struct trib_gemm){.a_form = 'N',
+                                  .b_form = 'N',
+                                  .m = p->n,
+                                  .n = in,
+                                  .k = out,
+                                  .a = p->d_out,
+                                  .a_stride = out,
+                                  .b = p->weight,
+                                  .b_stride = in,
+                                  .c = p->d_in,
+                                  .c_stride = in,
+                                  .alpha = 1.0f,
+                                  .n_piece = 64 * p->n * out <= p->small ? 64 : 0});
 }
 
 static void backward(const struct trib_pass *p) {
-    int n = (int)p->n, in = (int)p->layer->weight_dims[1], out = (int)p->layer->weight_dims[0];
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, n, 1.0f, p->d_out, out, p->in, in, 0.0f,
-                p->d_weight, in);
-    memset(p->d_bias, 0, p->layer->bias_count * sizeof(float));
-    p->loops->sum_rows(p->d_bias, p->d_out, p->n, p->layer->bias_count);
-    if (p->d_in != NULL)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, in, out, 1.0f, p->d_out, out, p->weight, in,
-                    0.0f, p->d_in, in);
+    size_t in = p->layer->weight_dims[1], out = p->layer->weight_dims[0];
+    float *d_bias = p->scratch;
+    if (p->d_in != NULL) give_input(p, in, out);
+    trib_gemm(&(struct trib_gemm){.a_form = 'T',
+                                  .b_form = 'N',
+                                  .m = out,
+                                  .n = in,
+                                  .k = p->n,
+                                  .a = p->d_out,
+                                  .a_stride = out,
+                                  .b = p->in,
+                                  .b_stride = in,
+                                  .c = p->d_weight,
+                                  .c_stride = in,
+                                  .alpha = p->alpha,
+                                  .beta = p->beta,
+                                  .n_piece = trib_gemm_piece(p->small, in, p->n * out, 64)});
+    memset(d_bias, 0, out * sizeof *d_bias);
+    p->loops->sum_rows(d_bias, p->d_out, p->n, out);
+    trib_pass_give(p, p->d_bias, d_bias, out);
 }
 
 const struct trib_layer_kind trib_layer_dense = {

@@ -1,6 +1,7 @@
 #include "shared/learn/net.h"
 
 #include "shared/base/alloc.h"
+#include "shared/learn/gemm.h"
 #include "shared/learn/net_internal.h"
 
 #include <math.h>
@@ -220,6 +221,7 @@ enum trib_status trib_net_new(const char *model, const char *layers, const struc
     net->input = *input;
     net->classes = classes;
     net->loops = trib_loops();
+    net->small = trib_gemm_small();
     status = add_lines(net, list, err);
     if (status == TRIB_OK) status = finish(net, err);
     if (status != TRIB_OK) {
@@ -263,7 +265,7 @@ static enum trib_status add_tensors(const struct trib_layer *layer, struct trib_
     enum trib_status status = trib_schema_add(out, name, layer->weight_dims, layer->weight_rank, bound, err);
     if (status != TRIB_OK) return status;
     (void)snprintf(name, sizeof name, "%s.bias", layer->name);
-    return trib_schema_add(out, name, &layer->bias_count, 1, bound, err);
+    return trib_schema_add(out, name, &layer->bias_count, 1, 0.0f, err);
 }
 
 enum trib_status trib_net_schema(const struct trib_net *net, struct trib_schema *out,

@@ -48,8 +48,9 @@ size_t trib_net_parameters(const struct trib_net *net);
 size_t trib_net_classes(const struct trib_net *net);
 struct trib_shape trib_net_input(const struct trib_net *net);
 
-/* The schema of the parameters into `out` (initialised by this; release it). Weights and biases of version 0
- * are uniform within sqrt(1 / fan_in). */
+/* The schema of the parameters into `out` (initialised by this; release it). In version 0 weights are uniform
+ * within sqrt(1 / fan_in) and biases 0 (of 1 to 2.4 times that, with and without biases, this trained best at
+ * lr 0.05, batch 10). */
 enum trib_status trib_net_schema(const struct trib_net *net, struct trib_schema *out,
                                  struct trib_error *err) TRIB_MUST_USE;
 
@@ -77,6 +78,12 @@ struct trib_batch_result {
 void trib_net_gradient(const struct trib_net *net, struct trib_workspace *workspace, const float *parameters,
                        const float *x, const uint8_t *labels, size_t batch, float *gradient,
                        struct trib_batch_result *result);
+
+/* One step of plain gradient descent: parameters -= lr * gradient, without the gradient in between, and so
+ * faster than the two. Equal to them up to rounding. */
+void trib_net_step(const struct trib_net *net, struct trib_workspace *workspace, float *parameters,
+                   const float *x, const uint8_t *labels, size_t batch, float lr,
+                   struct trib_batch_result *result);
 
 /* Forward only. Returns the outputs before the loss, batch x classes floats, in the workspace: valid until
  * its next use. */

@@ -14,6 +14,7 @@ struct trib_net {
     size_t first_trained; /* the first layer with parameters: nothing before it needs a gradient */
     const struct trib_loss_kind *loss;
     const struct trib_loops *loops;
+    size_t small; /* trib_gemm_small() */
     size_t parameters;
 };
 

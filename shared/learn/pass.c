@@ -101,6 +101,7 @@ static struct trib_pass pass_of(const struct trib_net *net, const struct trib_wo
     const struct trib_layer *layer = &net->layers[i];
     return (struct trib_pass){.layer = layer,
                               .loops = net->loops,
+                              .small = net->small,
                               .n = n,
                               .weight = parameters + layer->weight_offset,
                               .bias = parameters + layer->bias_offset,
@@ -147,23 +148,39 @@ void trib_net_loss(const struct trib_net *net, struct trib_workspace *workspace,
     apply_loss(net, out, labels, batch, NULL, result);
 }
 
-void trib_net_gradient(const struct trib_net *net, struct trib_workspace *workspace, const float *parameters,
-                       const float *x, const uint8_t *labels, size_t batch, float *gradient,
-                       struct trib_batch_result *result) {
-    const float *out = trib_net_forward(net, workspace, parameters, x, batch);
-    float *d_out = workspace->gradient[0], *d_in = workspace->gradient[1];
-    apply_loss(net, out, labels, batch, d_out, result);
+/* Backward from the loss's gradient, in gradient[0]: d = alpha g + beta d for all parameters. */
+static void go_back(const struct trib_net *net, const struct trib_workspace *w, const float *parameters,
+                    const float *x, size_t batch, float *d, float alpha, float beta) {
+    float *d_out = w->gradient[0], *d_in = w->gradient[1];
     for (size_t i = net->layer_count; i-- > net->first_trained;) {
-        struct trib_pass pass = pass_of(net, workspace, i, parameters, x, batch);
+        struct trib_pass pass = pass_of(net, w, i, parameters, x, batch);
         bool in_place = is_in_place(net, i);
         pass.d_out = d_out;
         pass.d_in = i == net->first_trained ? NULL : in_place ? d_out : d_in;
-        pass.d_weight = gradient + pass.layer->weight_offset;
-        pass.d_bias = gradient + pass.layer->bias_offset;
+        pass.d_weight = d + pass.layer->weight_offset;
+        pass.d_bias = d + pass.layer->bias_offset;
+        pass.alpha = alpha;
+        pass.beta = beta;
         pass.layer->kind->backward(&pass);
         if (in_place) continue;
         float *turn = d_out;
         d_out = d_in;
         d_in = turn;
     }
+}
+
+void trib_net_gradient(const struct trib_net *net, struct trib_workspace *workspace, const float *parameters,
+                       const float *x, const uint8_t *labels, size_t batch, float *gradient,
+                       struct trib_batch_result *result) {
+    const float *out = trib_net_forward(net, workspace, parameters, x, batch);
+    apply_loss(net, out, labels, batch, workspace->gradient[0], result);
+    go_back(net, workspace, parameters, x, batch, gradient, 1.0f, 0.0f);
+}
+
+void trib_net_step(const struct trib_net *net, struct trib_workspace *workspace, float *parameters,
+                   const float *x, const uint8_t *labels, size_t batch, float lr,
+                   struct trib_batch_result *result) {
+    const float *out = trib_net_forward(net, workspace, parameters, x, batch);
+    apply_loss(net, out, labels, batch, workspace->gradient[0], result);
+    go_back(net, workspace, parameters, x, batch, parameters, -lr, 1.0f);
 }

@@ -21,7 +21,8 @@ struct trainer {
     size_t features, parameter_count;
     struct trib_rng order_rng, augment_rng;
     uint32_t *order;
-    float *x, *gradient;
+    float *x;
+    float *gradient; /* NULL where steps are plain */
     float *velocity; /* NULL without momentum */
     uint8_t *moved;  /* one image; NULL without augmentation */
     uint8_t *labels;
@@ -62,6 +63,11 @@ static enum trib_status check_options(const struct trib_train_options *o, const 
     return TRIB_OK;
 }
 
+/* Nothing to be done to the gradient but to follow it. */
+static bool is_plain(const struct trib_train_options *o) {
+    return !(o->momentum > 0.0) && !(o->weight_decay > 0.0) && !(o->clip > 0.0);
+}
+
 static void trainer_release(struct trainer *t) {
     trib_free(t->order);
     trib_free(t->x);
@@ -81,11 +87,12 @@ static enum trib_status trainer_init(struct trainer *t, const uint32_t *indices,
     t->augment_rng = trib_rng_seed(t->options->seed, AUGMENT_STREAM);
     t->order = trib_alloc_array(count, sizeof *t->order);
     t->x = trib_alloc_floats(batch * t->features);
-    t->gradient = trib_alloc_floats(t->parameter_count);
     t->labels = trib_alloc(batch);
+    if (!is_plain(t->options)) t->gradient = trib_alloc_floats(t->parameter_count);
     if (t->options->momentum > 0.0) t->velocity = trib_alloc_floats(t->parameter_count);
     if (t->options->augment) t->moved = trib_alloc(t->features);
-    if (t->order == NULL || t->x == NULL || t->gradient == NULL || t->labels == NULL ||
+    if (t->order == NULL || t->x == NULL || t->labels == NULL ||
+        (!is_plain(t->options) && t->gradient == NULL) ||
         (t->options->momentum > 0.0 && t->velocity == NULL) || (t->options->augment && t->moved == NULL))
         return trib_fail(err, TRIB_NOMEM, "no memory to train %zu parameters on %zu samples",
                          t->parameter_count, count);
@@ -128,8 +135,12 @@ static void descend(struct trainer *t) {
 static void step(struct trainer *t, const uint32_t *items, size_t n) {
     struct trib_batch_result batch;
     gather(t, items, n);
-    trib_net_gradient(t->net, t->workspace, t->parameters, t->x, t->labels, n, t->gradient, &batch);
-    descend(t);
+    if (t->gradient == NULL) {
+        trib_net_step(t->net, t->workspace, t->parameters, t->x, t->labels, n, (float)t->options->lr, &batch);
+    } else {
+        trib_net_gradient(t->net, t->workspace, t->parameters, t->x, t->labels, n, t->gradient, &batch);
+        descend(t);
+    }
     t->loss_sum += batch.loss * (double)n;
     t->correct += batch.correct;
     t->samples += n;

@@ -272,7 +272,9 @@ static void test_refusals(void **state) {
     assert_non_null(strstr(err.text, "diverged"));
     finish(&job);
     start(&job, "softmax");
-    for (long n = 0; n < 4; n++) {
+    job.options.clip = 1.0;
+    job.options.momentum = 0.5;
+    for (long n = 0; n < 5; n++) {
         trib_alloc_fail_after(n);
         enum trib_status status = train(&job, 100, NULL);
         trib_alloc_fail_after(-1);
