@@ -8,7 +8,13 @@ UNITDIR    := $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 UNITS      := edge cloud device
 
-.PHONY: install uninstall
+.PHONY: install uninstall FORCE
+
+# The place of the installed data is compiled in: another PREFIX than last time compiles that file again.
+$(B)/datadir: FORCE
+	@mkdir -p $(@D)
+	@echo '$(DATADIR)' | cmp -s - $@ || echo '$(DATADIR)' > $@
+$(B)/shared/learn/sources.o: $(B)/datadir
 
 install: all ## into PREFIX (default /usr/local), below DESTDIR if set; PROGRAMS=tributary-edge installs that one
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) \
