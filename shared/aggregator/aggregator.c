@@ -32,6 +32,8 @@ static void close_session(struct trib_aggregator *a, struct session *s) {
     a->status.in_flight_bytes -= s->incoming.blob != NULL ? s->incoming.total : 0;
     trib_inbound_drop(&s->incoming);
     trib_outbound_drop(&s->outgoing);
+    trib_free(s->offer);
+    a->region_known = false;
     if (s->active) a->status.active--;
     if (s->peer < a->presence_capacity) a->presence[s->peer].session = 0;
     *s = (struct session){0};
@@ -298,10 +300,12 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
                           .last_seen_ms = a->now_ms,
                           .active = true,
                           .subscribed = msg->subscribe != 0,
-                          .incoming = going_on};
+                          .incoming = going_on,
+                          .piece_ms = a->now_ms};
     a->status.in_flight_bytes += going_on.blob != NULL ? going_on.total : 0;
     presence->session = (uint32_t)slot + 1;
     a->open_count++;
+    a->region_known = false;
     a->status.sessions++;
     a->status.active++;
     s->granted = trib_aggregator_grant(a);
@@ -391,8 +395,18 @@ void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_ch
     if (!s->active) {
         s->active = true;
         a->status.active++;
+        a->region_known = false;
     }
     on_session(a, s, &msg, payload, wire);
+}
+
+/* Room for others; the child offers again if it still wants to. */
+static void drop_stalled(struct trib_aggregator *a, struct session *s) {
+    if (s->incoming.blob == NULL || a->now_ms - s->piece_ms <= STALLED_MS) return;
+    trib_aggregator_event(a, TRIB_LOG_WARN, "transfer_stalled", "peer=%s number=%" PRIu64 " bytes=%zu",
+                          trib_session_peer(a, s)->identity, s->incoming.number, s->incoming.have);
+    a->status.in_flight_bytes -= s->incoming.total;
+    trib_inbound_drop(&s->incoming);
 }
 
 /* A quiet child is not counted on; it keeps its session. */
@@ -402,9 +416,12 @@ static void look_over(struct trib_aggregator *a) {
     uint64_t limit = 3 * a->state->plan.heartbeat_ms;
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *s = &a->sessions[i];
-        if (s->number == 0 || !s->active || a->now_ms - s->last_seen_ms <= limit) continue;
+        if (s->number == 0) continue;
+        drop_stalled(a, s);
+        if (!s->active || a->now_ms - s->last_seen_ms <= limit) continue;
         s->active = false;
         a->status.active--;
+        a->region_known = false;
         trib_aggregator_event(a, TRIB_LOG_INFO, "peer_quiet", "peer=%s quiet_ms=%" PRIu64,
                               trib_session_peer(a, s)->identity, a->now_ms - s->last_seen_ms);
     }
@@ -448,12 +465,26 @@ void trib_aggregator_refuse_writes(struct trib_aggregator *a, uint64_t retry_ms)
     a->store_retry_ms = retry_ms;
 }
 
-uint64_t trib_aggregator_region(const struct trib_aggregator *a) {
-    uint64_t region = 0;
-    for (size_t i = 0; i < a->session_count; i++)
-        if (a->sessions[i].number != 0 && a->sessions[i].active)
-            region += trib_session_peer(a, &a->sessions[i])->region;
-    return region;
+void trib_aggregator_sum_regions(struct trib_aggregator *a) {
+    if (a->region_known) return;
+    a->region_known = true;
+    a->region_sum = 0;
+    a->region_reporting = a->region_silent = 0;
+    for (size_t i = 0; i < a->session_count; i++) {
+        const struct session *s = &a->sessions[i];
+        if (s->number == 0 || !s->active) continue;
+        uint64_t region = trib_session_peer(a, s)->region;
+        a->region_sum += (double)region;
+        if (region > 0)
+            a->region_reporting++;
+        else
+            a->region_silent++;
+    }
+}
+
+uint64_t trib_aggregator_region(struct trib_aggregator *a) {
+    trib_aggregator_sum_regions(a);
+    return (uint64_t)a->region_sum;
 }
 
 void trib_aggregator_evaluated(struct trib_aggregator *a, uint64_t now_ms, uint64_t version, float loss,

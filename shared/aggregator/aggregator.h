@@ -42,7 +42,7 @@ void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum tr
 void trib_aggregator_refuse_writes(struct trib_aggregator *a, uint64_t retry_ms);
 
 /* Sum of n_k of the active children (an edge's own `region`). */
-uint64_t trib_aggregator_region(const struct trib_aggregator *a);
+uint64_t trib_aggregator_region(struct trib_aggregator *a);
 
 /* ---- the cloud ---- */
 /* A version was evaluated on held-out data. */

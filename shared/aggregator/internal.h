@@ -7,12 +7,19 @@
 #include "shared/wire/transfer.h"
 
 enum {
-    WINDOW_CHUNKS = 4,      /* chunks of an offered update on their way */
-    LIVENESS_MS = 1000,     /* sessions are looked over so often */
-    EVENTS_PER_SECOND = 20, /* of peers, into the ledger: a hostile one must not fill the disk */
-    FLAPS = 5,              /* incarnation changes of one name within FLAP_MS: two participants share it */
+    WINDOW_CHUNKS = 4,       /* chunks of an offered update on their way */
+    LIVENESS_MS = 1000,      /* sessions are looked over so often */
+    STALLED_MS = 120 * 1000, /* a transfer without a piece for so long gives its room back */
+    EVENTS_PER_SECOND = 20,  /* of peers, into the ledger: a hostile one must not fill the disk */
+    FLAPS = 5,               /* incarnation changes of one name within FLAP_MS: two participants share it */
     FLAP_MS = 30 * 1000,
     WAIT_MS = 1000 /* how long a child is told to wait when nobody knows */
+};
+
+/* An update that a child wants to send in pieces. */
+struct offer {
+    struct trib_msg msg; /* its texts are not used */
+    char codec[TRIB_CODEC_MAX_SPEC + 1];
 };
 
 struct session {
@@ -24,10 +31,10 @@ struct session {
     bool waiting;            /* was told to wait: gets ADVANCE when there is something */
     uint64_t advanced;       /* the newest version it was told of */
     uint64_t granted, taken; /* session credit and what was used of it */
-    bool offering;           /* wants to send `offer`, and waits for its turn */
-    struct trib_msg offer;   /* texts are not used */
-    char offer_codec[TRIB_CODEC_MAX_SPEC + 1];
+    bool offering;           /* waits for its turn to send what it offered */
+    struct offer *offer;     /* owned; NULL: none */
     struct trib_inbound incoming;
+    uint64_t piece_ms; /* when its last piece came */
     struct trib_outbound outgoing;
     size_t offer_next; /* FIFO of those that wait: slot + 1, 0: none */
 };
@@ -54,7 +61,10 @@ struct trib_aggregator {
     uint64_t event_second, event_count, event_dropped;
     uint64_t commit_up_bytes, commit_down_bytes; /* status bytes at the last commit */
     uint64_t advanced;                           /* the newest version that children were told of */
-    uint64_t lowered_to;     /* updates that a commit needs, as last seen */
+    bool region_known;                           /* the sums below are those of the active sessions */
+    double region_sum;
+    uint64_t region_reporting, region_silent;
+    uint64_t lowered_to; /* updates that a commit needs, as last seen */
     uint64_t evaluated_version;
     float evaluated_accuracy;
     /* the last payload made for several increments or a snapshot, shared by those who need the same */
@@ -89,6 +99,8 @@ void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *session
                               struct trib_blob *payload);
 /* Lets children that wait with an offer begin, as far as the budget goes. */
 void trib_aggregator_grant_offers(struct trib_aggregator *a);
+/* Sums the regions of active children, if something has changed. */
+void trib_aggregator_sum_regions(struct trib_aggregator *a);
 void trib_aggregator_forget_offer(struct trib_aggregator *a, struct session *session);
 
 /* commit.c */

@@ -91,20 +91,13 @@ static const struct trib_codec *codec_of(const struct trib_aggregator *a, const 
 
 /* Population share: this child's region among those of all active ones; a child whose region is not known yet
  * counts as the mean of the others. */
-static double share_of(const struct trib_aggregator *a, const struct session *s, uint64_t region) {
-    double sum = (double)region;
-    uint64_t known = 1, unknown = 0;
-    for (size_t i = 0; i < a->session_count; i++) {
-        const struct session *other = &a->sessions[i];
-        if (other->number == 0 || other == s || !other->active) continue;
-        uint64_t theirs = trib_session_peer(a, other)->region;
-        sum += (double)theirs;
-        if (theirs > 0)
-            known++;
-        else
-            unknown++;
-    }
-    sum += (double)unknown * sum / (double)known;
+static double share_of(struct trib_aggregator *a, const struct session *s, uint64_t region) {
+    trib_aggregator_sum_regions(a);
+    uint64_t before = trib_session_peer(a, s)->region;
+    double sum = a->region_sum - (s->active ? (double)before : 0) + (double)region;
+    uint64_t reporting = a->region_reporting + (before == 0), silent = a->region_silent - (before == 0);
+    if (before != region) a->region_known = false;
+    sum += (double)silent * sum / (double)reporting;
     return (double)region / sum;
 }
 
@@ -132,7 +125,7 @@ static float cosine(const struct trib_aggregator *a, const struct trib_codec *co
     return isfinite(value) ? (float)value : 0;
 }
 
-static void weigh(const struct trib_aggregator *a, const struct session *s, const struct trib_msg *msg,
+static void weigh(struct trib_aggregator *a, const struct session *s, const struct trib_msg *msg,
                   struct trib_record *record) {
     uint64_t region = trib_msg_has(msg, REGION) && msg->region > 0 ? msg->region : msg->weight;
     struct trib_rule_update update = {.staleness = record->staleness,
@@ -247,19 +240,20 @@ static void grant_pieces(struct trib_aggregator *a, struct session *s) {
 void trib_aggregator_grant_offers(struct trib_aggregator *a) {
     while (a->offer_first != 0) {
         struct session *s = &a->sessions[a->offer_first - 1];
-        size_t bytes = (size_t)s->offer.payload_bytes;
+        size_t bytes = (size_t)s->offer->msg.payload_bytes;
         /* One transfer is always let in, so that a budget below the model's size still works. */
         if (a->status.in_flight_bytes > 0 && a->status.in_flight_bytes + bytes > a->options.budget_bytes)
             return;
         trib_aggregator_forget_offer(a, s);
         if (s->incoming.blob != NULL) a->status.in_flight_bytes -= s->incoming.total;
-        if (trib_inbound_start(&s->incoming, s->offer.number, bytes, (uint32_t)s->offer.payload_crc) !=
-            TRIB_OK) {
-            trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, s->offer.number, 5000,
+        if (trib_inbound_start(&s->incoming, s->offer->msg.number, bytes,
+                               (uint32_t)s->offer->msg.payload_crc) != TRIB_OK) {
+            trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, s->offer->msg.number, 5000,
                                   "out of memory for this payload");
             continue;
         }
         a->status.in_flight_bytes += bytes;
+        s->piece_ms = a->now_ms;
         grant_pieces(a, s);
     }
 }
@@ -278,10 +272,15 @@ static void take_offer(struct trib_aggregator *a, struct session *s, const struc
         judge(a, s, msg, NULL, wire_bytes);
         return;
     }
-    s->offer = *msg;
-    memset(s->offer_codec, 0, sizeof s->offer_codec);
-    if (msg->codec.size > 0) memcpy(s->offer_codec, msg->codec.data, msg->codec.size);
-    s->offer.codec = (struct trib_text){NULL, 0};
+    if (s->offer == NULL) s->offer = trib_alloc(sizeof *s->offer);
+    if (s->offer == NULL) {
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, msg->number, 5000, "out of memory");
+        return;
+    }
+    s->offer->msg = *msg;
+    memset(s->offer->codec, 0, sizeof s->offer->codec);
+    if (msg->codec.size > 0) memcpy(s->offer->codec, msg->codec.data, msg->codec.size);
+    s->offer->msg.codec = (struct trib_text){NULL, 0};
     if (s->offering) return;
     s->offering = true;
     s->offer_next = 0;
@@ -332,9 +331,12 @@ void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const
 void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                               struct trib_blob *payload) {
     struct trib_inbound *in = &s->incoming;
-    if (in->blob == NULL || msg->number != in->number || s->offer.number != in->number) return;
+    if (in->blob == NULL || msg->number != in->number || s->offer == NULL ||
+        s->offer->msg.number != in->number)
+        return;
     enum trib_status status =
         trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
+    s->piece_ms = a->now_ms;
     if (status == TRIB_INVALID) {
         a->status.malformed++;
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_MALFORMED, msg->number, 0,
@@ -347,8 +349,9 @@ void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, cons
         return;
     }
     uint32_t crc = in->crc;
-    struct trib_msg offer = s->offer;
-    offer.codec = (struct trib_text){s->offer_codec, strlen(s->offer_codec)};
+    struct offer *offer = s->offer;
+    s->offer = NULL;
+    offer->msg.codec = (struct trib_text){offer->codec, strlen(offer->codec)};
     a->status.in_flight_bytes -= in->total;
     struct trib_blob *whole = trib_inbound_take(in);
     if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
@@ -357,8 +360,9 @@ void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, cons
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, msg->number, 100,
                               "the payload arrived damaged: offer it again");
     } else {
-        judge(a, s, &offer, whole, trib_zmtp_bytes(64, trib_blob_size(whole)));
+        judge(a, s, &offer->msg, whole, trib_zmtp_bytes(64, trib_blob_size(whole)));
     }
     trib_blob_unref(&whole);
+    trib_free(offer);
     trib_aggregator_grant_offers(a);
 }

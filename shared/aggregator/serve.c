@@ -155,6 +155,11 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
         wait_for(a, session, WAIT_MS);
         return;
     }
+    if (msg.kind == TRIB_MODEL_INCREMENTS && s->published_digest_known &&
+        newest->version % TRIB_FULL_DIGEST_EVERY == 0) {
+        memcpy(msg.full_digest, s->published_digest, sizeof msg.full_digest);
+        msg.present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
+    }
     session->waiting = false;
     session->advanced = newest->version;
     send_payload(a, session, &msg, payload, trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD);

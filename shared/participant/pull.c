@@ -116,7 +116,16 @@ static void take_model(struct trib_participant *p, const struct trib_msg *msg, s
     if (msg->kind == TRIB_MODEL_SEED) trib_rec_set(&record, SEED, seed, msg->seed);
     memcpy(record.chain, msg->to_digest, sizeof record.chain);
     record.present |= (uint64_t)1 << TRIB_R_CHAIN;
-    if (trib_participant_record(p, &record)) model_ready(p);
+    if (!trib_participant_record(p, &record)) return;
+    uint8_t full[TRIB_DIGEST_BYTES];
+    if (msg->kind == TRIB_MODEL_INCREMENTS && trib_msg_has(msg, FULL_DIGEST)) {
+        trib_digest_floats(p->state->G, trib_state_parameters(p->state), full);
+        if (memcmp(full, msg->full_digest, sizeof full) != 0) {
+            start_over(p, "increments that led to another model than the parent's");
+            return;
+        }
+    }
+    model_ready(p);
 }
 
 void trib_participant_on_model(struct trib_participant *p, const struct trib_msg *msg,

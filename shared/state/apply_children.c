@@ -259,18 +259,26 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
     if (record->version != state->version)
         return damaged(err, record, "it publishes another version than the newest");
     bool exact = record->model_kind == TRIB_MODEL_SNAPSHOT;
+    if (!exact && (record->payload == NULL || record->from_version != state->published))
+        return damaged(err, record, "an increment without its bytes, or from another version");
     if (exact) {
         trib_state_drop_increments(state);
         trib_state_model(state, state->P);
-        trib_digest_floats(state->P, n, record->digest);
-        trib_digest_chain_start(state->schema.fingerprint, record->digest, record->chain);
-        record->present |= (uint64_t)1 << TRIB_R_DIGEST | (uint64_t)1 << TRIB_R_CHAIN;
         state->exact_next = false;
     } else {
-        if (record->payload == NULL || record->from_version != state->published)
-            return damaged(err, record, "an increment without its bytes, or from another version");
         trib_codec_add(state->codec_pub, trib_blob_data(record->payload), trib_blob_size(record->payload), n,
                        1.0f, state->P);
+    }
+    state->published_digest_known =
+        exact || state->role == TRIB_ROLE_CLOUD || record->version % TRIB_FULL_DIGEST_EVERY == 0;
+    if (state->published_digest_known) {
+        trib_digest_floats(state->P, n, state->published_digest);
+        memcpy(record->digest, state->published_digest, sizeof record->digest);
+        record->present |= (uint64_t)1 << TRIB_R_DIGEST;
+    }
+    if (exact) {
+        trib_digest_chain_start(state->schema.fingerprint, record->digest, record->chain);
+        record->present |= (uint64_t)1 << TRIB_R_CHAIN;
     }
     state->seed_published = exact && state->seed_held && state->commits == 0 && state->held_count == 0 &&
                             state->gathered.updates == 0;

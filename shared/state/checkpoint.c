@@ -284,11 +284,12 @@ static void numbers(struct archive *ar, struct trib_state *state) {
                           &state->total.forwarded_samples,
                           &state->total.void_samples};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) u64(ar, values[i]);
-    bool *flags[] = {&state->stopped, &state->has_model, &state->seed_held, &state->exact_next,
-                     &state->seed_published};
+    bool *flags[] = {&state->stopped,    &state->has_model,      &state->seed_held,
+                     &state->exact_next, &state->seed_published, &state->published_digest_known};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) flag(ar, flags[i]);
     bytes(ar, state->run, sizeof state->run);
     bytes(ar, state->parent_chain, sizeof state->parent_chain);
+    bytes(ar, state->published_digest, sizeof state->published_digest);
     bytes(ar, state->digest, sizeof state->digest);
     bytes(ar, state->ledger_chain, sizeof state->ledger_chain);
 }

@@ -37,7 +37,8 @@ enum {
     TRIB_VERDICTS_KEPT = 16, /* per peer; a repeat of an older number is answered with ERROR gap */
     TRIB_BASES_KEPT = 4096,  /* published versions whose commit counts are known: older bases are refused */
     TRIB_PARENTS_KEPT = 64,  /* parent versions whose digests are remembered, for base_digest */
-    TRIB_RETIRED_KEPT = 256  /* retired incarnations remembered a peer */
+    TRIB_FULL_DIGEST_EVERY = 64, /* versions whose full digest travels with their increments */
+    TRIB_RETIRED_KEPT = 256      /* retired incarnations remembered a peer */
 };
 
 struct trib_state_limits {
@@ -164,6 +165,8 @@ struct trib_state {
     uint64_t seed;       /* meaningful where seed_published */
     bool seed_published; /* P is exactly version 0, drawn from seed */
     uint64_t published;  /* the newest published version; meaningful when base_count > 0 */
+    uint8_t published_digest[TRIB_DIGEST_BYTES]; /* full digest of P, where it was computed */
+    bool published_digest_known;
     uint64_t published_ms;
     size_t base_count, base_capacity;
     struct trib_base *bases; /* ascending versions */
