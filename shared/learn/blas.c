@@ -52,13 +52,17 @@ struct trib_cpu_features trib_cpu_features(void) {
     return features;
 }
 
+/* Threads that OpenBLAS started while it was loaded would take a SIGTERM that ours have blocked, and the
+ * program would die of it without a goodbye; they cannot be ended, only not be started. */
 void trib_blas_start(int argc, char **argv) {
     static const char guard[] = "TRIBUTARY_BLAS_STARTED";
     struct trib_cpu_features features = trib_cpu_features();
     const char *core = trib_blas_choose(&features, openblas_get_corename());
-    if (argc > 0 && core != NULL && getenv("OPENBLAS_CORETYPE") == NULL && getenv(guard) == NULL &&
-        setenv("OPENBLAS_CORETYPE", core, 1) == 0 && setenv("OPENBLAS_NUM_THREADS", "1", 1) == 0 &&
-        setenv(guard, "1", 1) == 0)
+    if (getenv("OPENBLAS_CORETYPE") != NULL) core = NULL;
+    bool again = core != NULL || openblas_get_num_threads() > 1;
+    if (again && argc > 0 && getenv(guard) == NULL &&
+        (core == NULL || setenv("OPENBLAS_CORETYPE", core, 1) == 0) &&
+        setenv("OPENBLAS_NUM_THREADS", "1", 1) == 0 && setenv(guard, "1", 1) == 0)
         (void)execv("/proc/self/exe", argv); /* returns only if it failed: then go on with what there is */
     openblas_set_num_threads(1);
 }

@@ -7,9 +7,10 @@
 #include <stdbool.h>
 
 /* The first line of main in every program that links OpenBLAS. If the kernel set is below the processor and
- * the user has set no OPENBLAS_CORETYPE, sets it, with OPENBLAS_NUM_THREADS=1, and executes the program
- * again: once, guarded by TRIBUTARY_BLAS_STARTED in the environment. In every case BLAS then uses one thread:
- * the threads are ours. Returns with the BLAS as it is if nothing better can be had. */
+ * the user has set no OPENBLAS_CORETYPE, or OpenBLAS has started threads of its own, sets OPENBLAS_CORETYPE
+ * (in the first case) and OPENBLAS_NUM_THREADS=1 and executes the program again: once, guarded by
+ * TRIBUTARY_BLAS_STARTED in the environment. In every case BLAS then uses one thread: the threads are ours.
+ * Returns with the BLAS as it is if nothing better can be had. */
 void trib_blas_start(int argc, char **argv);
 
 /* The kernel set in use, as OpenBLAS names it ("SkylakeX", "Haswell", "NEOVERSEN1"). */

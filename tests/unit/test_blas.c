@@ -62,8 +62,8 @@ static int start_in_child(char **argv) {
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        (void)setenv("OPENBLAS_CORETYPE", trib_blas_kernel(), 1); /* the user's choice: no new execution */
-        openblas_set_num_threads(2);
+        (void)setenv("OPENBLAS_CORETYPE", trib_blas_kernel(), 1); /* the user's choice, and one thread: */
+        openblas_set_num_threads(1);                              /* no new execution */
         trib_blas_start(1, argv);
         _exit(openblas_get_num_threads() == 1 && getenv("TRIBUTARY_BLAS_STARTED") == NULL ? 0 : 1);
     }
@@ -111,14 +111,36 @@ static int again(int argc, char **argv) {
     return strcmp(trib_blas_kernel(), wanted) == 0 && argc == 2 && strcmp(argv[1], "again") == 0 ? 0 : 4;
 }
 
+/* Threads that OpenBLAS starts while loading would take our signals: after the start there is none. */
+static void test_no_threads_of_openblas(void **state) {
+    (void)state;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) skip(); /* it starts none */
+    assert_int_equal(setenv("OPENBLAS_CORETYPE", trib_blas_kernel(), 1), 0);
+    assert_int_equal(setenv("OPENBLAS_NUM_THREADS", "2", 1), 0);
+    int code = system("/proc/$PPID/exe threads");
+    assert_int_equal(unsetenv("OPENBLAS_CORETYPE"), 0);
+    assert_int_equal(unsetenv("OPENBLAS_NUM_THREADS"), 0);
+    assert_true(code != -1 && WIFEXITED(code));
+    assert_int_equal(WEXITSTATUS(code), 0);
+}
+
+static int threads(int argc, char **argv) {
+    trib_blas_start(argc, argv);
+    bool alone = strcmp(getenv("OPENBLAS_NUM_THREADS"), "1") == 0; /* what this OpenBLAS was loaded with */
+    bool chosen = strcmp(getenv("OPENBLAS_CORETYPE"), trib_blas_kernel()) == 0; /* left as it was set */
+    return alone && chosen && argc == 2 ? 0 : 5;
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "again") == 0) return again(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "threads") == 0) return threads(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_below_the_processor),
         cmocka_unit_test(test_good_enough),
         cmocka_unit_test(test_unknown_names_are_left_alone),
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_executes_again),
+        cmocka_unit_test(test_no_threads_of_openblas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
