@@ -145,17 +145,25 @@ static void lower_band(const struct trib_pass *p, const struct sizes *z, size_t 
     }
 }
 
+static void clear_row(const struct sizes *z, float *image) {
+    if (z->in.row == z->c * z->n * z->w) { /* BANDS: it is one piece */
+        memset(image, 0, z->in.row * sizeof *image);
+        return;
+    }
+    for (size_t c = 0; c < z->c; c++)
+        for (size_t i = 0; i < z->n; i++)
+            memset(image + c * z->in.channel + i * z->in.sample, 0, z->w * sizeof *image);
+}
+
 /* The adjoint: the gradient of a band of L goes back to its image row. */
 static void raise_band(const struct trib_pass *p, const struct sizes *z, size_t y, const float *band) {
     float *image = p->d_in + (y - z->pad) * z->in.row;
-    for (size_t c = 0; c < z->c; c++) {
-        for (size_t i = 0; i < z->n; i++)
-            memset(image + c * z->in.channel + i * z->in.sample, 0, z->w * sizeof *image);
-        for (size_t kx = 0; kx < z->k; kx++) {
-            struct span span = span_of(z, kx);
+    clear_row(z, image);
+    for (size_t kx = 0; kx < z->k; kx++) {
+        struct span span = span_of(z, kx);
+        for (size_t c = 0; c < z->c; c++)
             p->loops->add_rows(image + c * z->in.channel + span.at, z->in.sample,
                                band + (c * z->k + kx) * z->s + span.from, z->ow, z->n, span.count);
-        }
     }
 }
 

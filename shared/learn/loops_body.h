@@ -79,6 +79,12 @@ static void pool2_back(float *restrict da, float *restrict db, const float *rest
 
 /* Rows of images are short (8 to 28), so the copies are made of whole chunks, the last one overlapping. */
 static inline void copy_row(float *restrict y, const float *restrict x, size_t n) {
+    enum { SHORT = CHUNK / 2 };
+    if (n < CHUNK && n >= SHORT) { /* two halves, overlapping */
+        memcpy(y, x, SHORT * sizeof *y);
+        memcpy(y + n - SHORT, x + n - SHORT, SHORT * sizeof *y);
+        return;
+    }
     if (n < CHUNK) {
         for (size_t i = 0; i < n; i++) y[i] = x[i];
         return;

@@ -5,6 +5,7 @@
 #include "shared/base/json.h"
 #include "shared/base/option.h"
 #include "shared/kernels/kernels.h"
+#include "shared/learn/blas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,9 @@ static const struct row {
     {"decode-add-cached", "the same of 199,210 parameters, in cache", bench_decode_add_cached},
     {"encode", "int8 and top-k encoding of 1,663,370 parameters", bench_encode},
     {"crc32c", "CRC32C of 200 kB, in cache", bench_crc32c},
+    {"train-2nn", "training steps of 2nn against their matrix products", bench_train_2nn},
+    {"train-cnn", "the same of cnn-small and cnn", bench_train_cnn},
+    {"train-torch", "the same models against PyTorch, one thread each", bench_train_torch},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -136,6 +140,7 @@ static int save(struct trib_buf *text, const char *path) {
 }
 
 int main(int argc, char **argv) {
+    trib_blas_start(argc, argv);
     const char *json_path = NULL, *only = NULL;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--list") == 0) return list();

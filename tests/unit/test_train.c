@@ -2,10 +2,12 @@
  */
 #include "shared/base/alloc.h"
 #include "shared/learn/augment.h"
+#include "shared/learn/blas.h"
 #include "shared/learn/train.h"
 
 #include <cblas.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -310,6 +312,52 @@ static void test_same_bits_twice(void **state) {
     finish(&c);
 }
 
+static void *train_in_thread(void *ctx) {
+    struct job *job = ctx;
+    enum trib_status status = train(job, 500, NULL);
+    return status == TRIB_OK ? NULL : ctx;
+}
+
+/* Two workers share the net's architecture and the data, and get what one alone gets. */
+static void test_two_threads(void **state) {
+    (void)state;
+    if (!trib_blas_threadsafe()) skip();
+    struct job alone, a, b;
+    start(&alone, "cnn-small");
+    start(&a, "cnn-small");
+    start(&b, "cnn-small");
+    assert_int_equal(train(&alone, 500, NULL), TRIB_OK);
+    pthread_t threads[2];
+    void *failed[2];
+    assert_int_equal(pthread_create(&threads[0], NULL, train_in_thread, &a), 0);
+    assert_int_equal(pthread_create(&threads[1], NULL, train_in_thread, &b), 0);
+    for (size_t i = 0; i < 2; i++) assert_int_equal(pthread_join(threads[i], &failed[i]), 0);
+    assert_true(failed[0] == NULL && failed[1] == NULL);
+    assert_memory_equal(a.parameters, alone.parameters, a.count * sizeof *a.parameters);
+    assert_memory_equal(b.parameters, alone.parameters, a.count * sizeof *a.parameters);
+    finish(&alone);
+    finish(&a);
+    finish(&b);
+}
+
+/* A plain step is the gradient's, at every kind of layer. */
+static void test_step_is_gradient(void **state) {
+    (void)state;
+    struct job job;
+    start(&job, "conv(4, 5)\nmaxpool(2)\nrelu\nconv(5, 3, padding=same)\nrelu\ndense(20)\nrelu\ndense");
+    float *p = trib_alloc_floats(job.count), *g = trib_alloc_floats(job.count);
+    memcpy(p, job.parameters, job.count * sizeof *p);
+    gradient_of(&job, p, 20, g);
+    for (size_t i = 0; i < job.count; i++) p[i] -= 0.05f * g[i];
+    job.options.batch = 20;
+    assert_int_equal(train(&job, 20, NULL), TRIB_OK);
+    expect_near(job.parameters, p, job.count, 1e-6f);
+    assert_true(norm_of(g, job.count) > 0.1);
+    trib_free(p);
+    trib_free(g);
+    finish(&job);
+}
+
 static void test_augmentation_bounds(void **state) {
     (void)state;
     struct trib_shape shape = {1, 28, 20};
@@ -387,6 +435,8 @@ int main(void) {
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_same_bits_twice),
+        cmocka_unit_test(test_two_threads),
+        cmocka_unit_test(test_step_is_gradient),
         cmocka_unit_test(test_augmentation_bounds),
         cmocka_unit_test(test_augmentation_moves),
         cmocka_unit_test(test_other_shape),
