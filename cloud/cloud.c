@@ -196,7 +196,8 @@ static void on_status(void *ctx, struct trib_node *node, struct trib_json *json)
 
 static enum trib_status open_all(struct cloud *cloud, struct trib_error *err) {
     const struct trib_cloud_config *c = cloud->config;
-    enum trib_status status = trib_task_open(&cloud->task, &c->plan, c->data_path, false, err);
+    enum trib_status status = trib_partition_check_spec(c->plan.partition, err);
+    if (status == TRIB_OK) status = trib_task_open(&cloud->task, &c->plan, c->data_path, false, err);
     if (status != TRIB_OK) return status;
     (void)snprintf(cloud->environment, sizeof cloud->environment, "kernels=%s openblas=%s libc=%s",
                    trib_kernels()->name, trib_blas_kernel(), gnu_get_libc_version());
