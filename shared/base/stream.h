@@ -1,4 +1,5 @@
-/* Where a checkpoint goes and comes from: a pair of callbacks, so that what is saved need not know of files. */
+/* Where a checkpoint goes and comes from: a pair of callbacks, so that what is saved need not know of files.
+ */
 #ifndef TRIB_BASE_STREAM_H
 #define TRIB_BASE_STREAM_H
 
