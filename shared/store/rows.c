@@ -6,15 +6,18 @@
 
 #include <inttypes.h>
 
-const struct trib_sql_step_row journal_steps[] = {
-    {1, "CREATE TABLE journal("
-        "position INTEGER PRIMARY KEY, kind INTEGER NOT NULL, body BLOB NOT NULL, "
-        "segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, "
-        "payload_crc32c INTEGER NOT NULL, row_crc32c INTEGER NOT NULL);"
-        "CREATE TABLE checkpoints("
-        "position INTEGER PRIMARY KEY, file INTEGER NOT NULL, bytes INTEGER NOT NULL, "
-        "file_crc32c INTEGER NOT NULL, made_ms INTEGER NOT NULL, row_crc32c INTEGER NOT NULL);"},
+static const char *const version_1[] = {
+    "CREATE TABLE journal("
+    "position INTEGER PRIMARY KEY, kind INTEGER NOT NULL, body BLOB NOT NULL, "
+    "segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, "
+    "payload_crc32c INTEGER NOT NULL, row_crc32c INTEGER NOT NULL)",
+    "CREATE TABLE checkpoints("
+    "position INTEGER PRIMARY KEY, file INTEGER NOT NULL, bytes INTEGER NOT NULL, "
+    "file_crc32c INTEGER NOT NULL, made_ms INTEGER NOT NULL, row_crc32c INTEGER NOT NULL)",
+    NULL,
 };
+
+const struct trib_sql_step_row journal_steps[] = {{1, version_1}};
 const size_t journal_step_count = sizeof journal_steps / sizeof *journal_steps;
 
 const char row_columns[] = "position, kind, body, segment, offset, length, payload_crc32c, row_crc32c";

@@ -102,30 +102,34 @@ enum trib_status trib_sql_check(sqlite3 *db, const char *path, struct trib_error
     return TRIB_OK;
 }
 
-static enum trib_status take_step(sqlite3 *db, const char *component, const struct trib_sql_step_row *step,
-                                  struct trib_error *err) {
-    char note[200];
+static enum trib_status take_statements(sqlite3 *db, const char *component,
+                                        const struct trib_sql_step_row *step, struct trib_error *err) {
+    char note[200], pragma[120];
     (void)snprintf(note, sizeof note, "INSERT INTO migrations VALUES('%s', %d, %" PRIu64 ")", component,
                    step->version, trib_clock_wall_ms());
-    char pragma[120];
     (void)snprintf(pragma, sizeof pragma, "PRAGMA application_id=%d; PRAGMA user_version=%d",
                    TRIB_SQL_APPLICATION, TRIB_SQL_VERSION);
-    const char *const parts[] = {
-        "BEGIN IMMEDIATE",
-        "CREATE TABLE IF NOT EXISTS migrations("
-        "component TEXT NOT NULL, version INTEGER NOT NULL, taken_ms INTEGER NOT NULL, "
-        "PRIMARY KEY(component, version))",
-        step->sql,
-        note,
-        pragma,
-        "COMMIT"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        enum trib_status status = trib_sql_exec(db, parts[i], err);
-        if (status == TRIB_OK) continue;
-        if (!sqlite3_get_autocommit(db)) (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-        return status;
+    enum trib_status status =
+        trib_sql_exec(db,
+                      "CREATE TABLE IF NOT EXISTS migrations("
+                      "component TEXT NOT NULL, version INTEGER NOT NULL, taken_ms INTEGER NOT NULL, "
+                      "PRIMARY KEY(component, version))",
+                      err);
+    for (size_t i = 0; step->sql[i] != NULL && status == TRIB_OK; i++) {
+        status = trib_sql_exec(db, step->sql[i], err);
     }
-    return TRIB_OK;
+    if (status == TRIB_OK) status = trib_sql_exec(db, note, err);
+    return status == TRIB_OK ? trib_sql_exec(db, pragma, err) : status;
+}
+
+static enum trib_status take_step(sqlite3 *db, const char *component, const struct trib_sql_step_row *step,
+                                  struct trib_error *err) {
+    enum trib_status status = trib_sql_exec(db, "BEGIN IMMEDIATE", err);
+    if (status == TRIB_OK) status = take_statements(db, component, step, err);
+    if (status == TRIB_OK) status = trib_sql_exec(db, "COMMIT", err);
+    if (status != TRIB_OK && !sqlite3_get_autocommit(db))
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return status;
 }
 
 enum trib_status trib_sql_migrate(sqlite3 *db, const char *component, const struct trib_sql_step_row *steps,

@@ -35,7 +35,7 @@ enum trib_status trib_sql_check(sqlite3 *db, const char *path, struct trib_error
 /* A step of a component's schema: the statements that bring it to `version` of the file. */
 struct trib_sql_step_row {
     int version;
-    const char *sql;
+    const char *const *sql; /* NULL-terminated */
 };
 /* Takes the steps that the file does not have yet, each in a transaction together with its row in
  * `migrations` and the user_version. Steps are in ascending order of version. */

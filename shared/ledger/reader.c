@@ -1,0 +1,308 @@
+/* The queries behind `tributary history` and the dashboard: each is one SELECT over the views. */
+#include "shared/base/alloc.h"
+#include "shared/ledger/ledger.h"
+#include "shared/ledger/schema.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct trib_ledger_reader {
+    sqlite3 *db;
+};
+
+struct table {
+    const char *name;
+    const char *from; /* view, with its condition on ?1, the run */
+    const char *order;
+    const struct trib_ledger_column *columns;
+    size_t count;
+};
+
+#define COLUMNS(list) (list), sizeof(list) / sizeof *(list)
+
+static const struct trib_ledger_column run_columns[] = {
+    {"run_id", NULL, TRIB_UNIT_COUNT},
+    {"run", "run", TRIB_UNIT_TEXT},
+    {"role", "role", TRIB_UNIT_TEXT},
+    {"node", NULL, TRIB_UNIT_TEXT},
+    {"started_ms", "started (UTC)", TRIB_UNIT_TIME},
+    {"ended_ms", NULL, TRIB_UNIT_TIME},
+    {"seconds", "time", TRIB_UNIT_SECONDS},
+    {"state", "state", TRIB_UNIT_TEXT},
+    {"stop_reason", NULL, TRIB_UNIT_TEXT},
+    {"versions", "versions", TRIB_UNIT_COUNT},
+    {"published_versions", NULL, TRIB_UNIT_COUNT},
+    {"best_accuracy", "best", TRIB_UNIT_SHARE},
+    {"last_accuracy", "last", TRIB_UNIT_SHARE},
+    {"last_loss", NULL, TRIB_UNIT_REAL},
+    {"updates", "updates", TRIB_UNIT_COUNT},
+    {"below_updates", "below", TRIB_UNIT_COUNT},
+    {"refused", "refused", TRIB_UNIT_COUNT},
+    {"samples", NULL, TRIB_UNIT_COUNT},
+    {"staleness_mean", "stale mean", TRIB_UNIT_REAL},
+    {"staleness_p95", "p95", TRIB_UNIT_COUNT},
+    {"staleness_max", "max", TRIB_UNIT_COUNT},
+    {"device_edge_up_bytes", "dev-edge up", TRIB_UNIT_BYTES},
+    {"device_edge_down_bytes", "down", TRIB_UNIT_BYTES},
+    {"cloud_up_bytes", "cloud up", TRIB_UNIT_BYTES},
+    {"cloud_down_bytes", "down", TRIB_UNIT_BYTES},
+    {"up_f32_bytes", NULL, TRIB_UNIT_BYTES},
+};
+static const struct trib_ledger_column version_columns[] = {
+    {"version", "version", TRIB_UNIT_COUNT},
+    {"parent_version", NULL, TRIB_UNIT_COUNT},
+    {"made_by", "by", TRIB_UNIT_TEXT},
+    {"rule", NULL, TRIB_UNIT_TEXT},
+    {"made_ms", "made (UTC)", TRIB_UNIT_TIME},
+    {"published", "pub", TRIB_UNIT_COUNT},
+    {"accuracy", "accuracy", TRIB_UNIT_SHARE},
+    {"loss", "loss", TRIB_UNIT_REAL},
+    {"contributions", "updates", TRIB_UNIT_COUNT},
+    {"nodes", "nodes", TRIB_UNIT_COUNT},
+    {"from_nodes", NULL, TRIB_UNIT_TEXT},
+    {"samples", "samples", TRIB_UNIT_COUNT},
+    {"below_updates", "below", TRIB_UNIT_COUNT},
+    {"staleness_mean", "stale mean", TRIB_UNIT_REAL},
+    {"staleness_p95", "p95", TRIB_UNIT_COUNT},
+    {"staleness_max", "max", TRIB_UNIT_COUNT},
+    {"update_bytes", "up", TRIB_UNIT_BYTES},
+    {"update_f32_bytes", NULL, TRIB_UNIT_BYTES},
+    {"down_bytes", "down", TRIB_UNIT_BYTES},
+    {"below_up_bytes", "below up", TRIB_UNIT_BYTES},
+    {"below_down_bytes", "below down", TRIB_UNIT_BYTES},
+    {"digest", NULL, TRIB_UNIT_TEXT},
+    {"chain_digest", NULL, TRIB_UNIT_TEXT},
+    {"ledger_chain_digest", NULL, TRIB_UNIT_TEXT},
+};
+static const struct trib_ledger_column verdict_columns[] = {
+    {"outcome", "outcome", TRIB_UNIT_TEXT},
+    {"reason", "reason", TRIB_UNIT_TEXT},
+    {"node", "node", TRIB_UNIT_TEXT},
+    {"updates", "updates", TRIB_UNIT_COUNT},
+    {"samples", "samples", TRIB_UNIT_COUNT},
+    {"staleness_max", "stale max", TRIB_UNIT_COUNT},
+    {"first_ms", "first (UTC)", TRIB_UNIT_TIME},
+    {"last_ms", "last (UTC)", TRIB_UNIT_TIME},
+};
+static const struct trib_ledger_column node_columns[] = {
+    {"node", "node", TRIB_UNIT_TEXT},
+    {"kind", "kind", TRIB_UNIT_TEXT},
+    {"incarnations", "lives", TRIB_UNIT_COUNT},
+    {"admitted_ms", NULL, TRIB_UNIT_TIME},
+    {"last_ms", "last update (UTC)", TRIB_UNIT_TIME},
+    {"accepted", "accepted", TRIB_UNIT_COUNT},
+    {"refused", "refused", TRIB_UNIT_COUNT},
+    {"voided", "void", TRIB_UNIT_COUNT},
+    {"samples", "samples", TRIB_UNIT_COUNT},
+    {"staleness_mean", "stale mean", TRIB_UNIT_REAL},
+    {"staleness_max", "max", TRIB_UNIT_COUNT},
+    {"loss_mean", "loss", TRIB_UNIT_REAL},
+    {"update_norm_mean", "norm", TRIB_UNIT_REAL},
+    {"cosine_mean", "cosine", TRIB_UNIT_REAL},
+    {"up_bytes", "up", TRIB_UNIT_BYTES},
+    {"up_f32_bytes", NULL, TRIB_UNIT_BYTES},
+};
+static const struct trib_ledger_column hop_columns[] = {
+    {"hop", "hop", TRIB_UNIT_TEXT},
+    {"updates", "updates", TRIB_UNIT_COUNT},
+    {"up_bytes", "up", TRIB_UNIT_BYTES},
+    {"down_bytes", "down", TRIB_UNIT_BYTES},
+    {"up_f32_bytes", "up in f32", TRIB_UNIT_BYTES},
+    {"up_compression", "compression", TRIB_UNIT_REAL},
+};
+static const struct trib_ledger_column staleness_columns[] = {
+    {"staleness", "staleness", TRIB_UNIT_COUNT},       {"accepted", "accepted", TRIB_UNIT_COUNT},
+    {"refused", "refused", TRIB_UNIT_COUNT},           {"samples", "samples", TRIB_UNIT_COUNT},
+    {"weight_applied_mean", "weight", TRIB_UNIT_REAL},
+};
+static const struct trib_ledger_column event_columns[] = {
+    {"at_ms", "at (UTC)", TRIB_UNIT_TIME}, {"level", "level", TRIB_UNIT_TEXT},
+    {"event", "event", TRIB_UNIT_TEXT},    {"node", "node", TRIB_UNIT_TEXT},
+    {"detail", "detail", TRIB_UNIT_TEXT},
+};
+
+static const struct table tables[TRIB_LEDGER_TABLES] = {
+    [TRIB_LEDGER_RUNS] = {"runs", "run_summary WHERE ?1 IS NOT NULL", "run_id", COLUMNS(run_columns)},
+    [TRIB_LEDGER_VERSIONS] = {"versions", "version_lineage WHERE run_id = ?1", "version",
+                              COLUMNS(version_columns)},
+    [TRIB_LEDGER_VERDICTS] =
+        {"verdicts",
+         "(SELECT CASE verdict WHEN 'refused' THEN 'refused' ELSE 'void' END AS outcome, "
+         "coalesce(void_reason, reason) AS reason, node, count(*) AS updates, sum(samples) AS samples, "
+         "max(staleness) AS staleness_max, min(judged_ms) AS first_ms, max(judged_ms) AS last_ms FROM "
+         "contributions "
+         "WHERE run_id = ?1 AND (verdict = 'refused' OR void_reason IS NOT NULL) GROUP BY 1, 2, 3)",
+         "outcome, reason, node", COLUMNS(verdict_columns)},
+    [TRIB_LEDGER_NODES] = {"nodes", "node_health WHERE run_id = ?1", "node", COLUMNS(node_columns)},
+    [TRIB_LEDGER_HOPS] = {"bytes_by_hop", "bytes_by_hop WHERE run_id = ?1", "hop", COLUMNS(hop_columns)},
+    [TRIB_LEDGER_STALENESS] = {"staleness", "staleness_histogram WHERE run_id = ?1", "staleness",
+                               COLUMNS(staleness_columns)},
+    [TRIB_LEDGER_EVENTS] = {"events", "events WHERE run_id = ?1 OR run_id IS NULL", "event_id",
+                            COLUMNS(event_columns)},
+};
+
+/* ---- opening ---- */
+
+static enum trib_status find_file(const char *path, char out[4096], struct trib_error *err) {
+    static const char *const names[] = {"ledger.db", "journal.db"};
+    struct stat st;
+    if (strlen(path) > 4000) return trib_fail(err, TRIB_LIMIT, "the path %.100s... is too long", path);
+    (void)snprintf(out, 4096, "%s", path);
+    if (stat(path, &st) != 0) return trib_fail_errno(err, "cannot open the ledger %s", path);
+    if (!S_ISDIR(st.st_mode)) return TRIB_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        (void)snprintf(out, 4096, "%s/%s", path, names[i]);
+        if (stat(out, &st) == 0) return TRIB_OK;
+    }
+    return trib_fail(err, TRIB_NOT_FOUND,
+                     "the folder %s has no ledger.db and no journal.db in it; name a ledger's file", path);
+}
+
+static enum trib_status check_ledger(sqlite3 *db, const char *path, struct trib_error *err) {
+    int64_t found = 0;
+    enum trib_status status = trib_sql_check(db, path, err);
+    if (status != TRIB_OK) return status;
+    status =
+        trib_sql_number(db, "SELECT count(*) FROM sqlite_master WHERE name = 'run_summary'", 0, &found, err);
+    if (status == TRIB_OK && found == 0) {
+        status = trib_fail(err, TRIB_INVALID, "%s has no ledger in it", path);
+    }
+    return status;
+}
+
+/* Where the folder cannot be written and nobody has the file open, SQLite cannot make its index of the
+ * write-ahead log; the file alone is then all there is to read. */
+static enum trib_status open_file(const char *path, bool immutable, sqlite3 **db, struct trib_error *err) {
+    char *uri = immutable ? sqlite3_mprintf("file:%s?immutable=1", path) : sqlite3_mprintf("%s", path);
+    if (uri == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to open a ledger");
+    int rc = sqlite3_open_v2(uri, db, SQLITE_OPEN_READONLY | (immutable ? SQLITE_OPEN_URI : 0), NULL);
+    sqlite3_free(uri);
+    if (rc != SQLITE_OK) return trib_sql_fail(err, *db, rc, path);
+    (void)sqlite3_busy_timeout(*db, 5000);
+    return check_ledger(*db, path, err);
+}
+
+static bool has_wal(const char *path) {
+    char wal[4200];
+    struct stat st;
+    (void)snprintf(wal, sizeof wal, "%s-wal", path);
+    return stat(wal, &st) == 0 && st.st_size > 0;
+}
+
+enum trib_status trib_ledger_open_readonly(const char *path, struct trib_ledger_reader **out,
+                                           struct trib_error *err) {
+    char file[4096];
+    *out = NULL;
+    enum trib_status status = find_file(path, file, err);
+    if (status != TRIB_OK) return status;
+    struct trib_ledger_reader *reader = trib_alloc(sizeof *reader);
+    if (reader == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to open a ledger");
+    status = open_file(file, false, &reader->db, err);
+    if ((status == TRIB_IO || status == TRIB_DENIED) && !has_wal(file) && strpbrk(file, "?#%") == NULL) {
+        (void)sqlite3_close(reader->db);
+        reader->db = NULL;
+        status = open_file(file, true, &reader->db, err);
+    }
+    if (status != TRIB_OK) trib_ledger_close(&reader);
+    *out = reader;
+    return status;
+}
+
+void trib_ledger_close(struct trib_ledger_reader **reader) {
+    struct trib_ledger_reader *r = *reader;
+    *reader = NULL;
+    if (r == NULL) return;
+    (void)sqlite3_close(r->db);
+    trib_free(r);
+}
+
+/* ---- reading ---- */
+
+enum trib_status trib_ledger_find(struct trib_ledger_reader *reader, const char *name,
+                                  struct trib_ledger_run *out, struct trib_error *err) {
+    bool last = strcmp(name, "last") == 0, row = false;
+    sqlite3_stmt *stmt = NULL;
+    enum trib_status status = trib_sql_prepare(
+        reader->db,
+        "SELECT max(run_id), run, count(*) OVER () FROM runs WHERE substr(run, 1, length(?1)) = ?1 "
+        "GROUP BY run ORDER BY max(run_id) DESC",
+        &stmt, err);
+    if (status != TRIB_OK) return status;
+    (void)sqlite3_bind_text(stmt, 1, last ? "" : name, -1, SQLITE_TRANSIENT);
+    status = trib_sql_step(stmt, &row, err);
+    if (status == TRIB_OK && !row) {
+        status = trib_fail(err, TRIB_NOT_FOUND,
+                           last ? "there is no run in the ledger yet%s"
+                                : "no run begins with \"%s\"; list them without naming one",
+                           last ? "" : name);
+    } else if (status == TRIB_OK && !last && sqlite3_column_int64(stmt, 2) > 1) {
+        status = trib_fail(err, TRIB_INVALID, "%lld runs begin with \"%s\": give more of its name",
+                           (long long)sqlite3_column_int64(stmt, 2), name);
+    } else if (status == TRIB_OK) {
+        out->run_id = sqlite3_column_int64(stmt, 0);
+        (void)snprintf(out->run, sizeof out->run, "%s", (const char *)sqlite3_column_text(stmt, 1));
+    }
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
+const char *trib_ledger_table_name(enum trib_ledger_table table) {
+    return tables[table].name;
+}
+
+const struct trib_ledger_column *trib_ledger_columns(enum trib_ledger_table table, size_t *count) {
+    *count = tables[table].count;
+    return tables[table].columns;
+}
+
+static enum trib_status prepare(struct trib_ledger_reader *reader, const struct table *table,
+                                sqlite3_stmt **stmt, struct trib_error *err) {
+    struct trib_buf sql;
+    trib_buf_init(&sql, 0);
+    trib_buf_printf(&sql, "WITH chosen AS (SELECT row_number() OVER (ORDER BY %s) AS rank, ", table->order);
+    for (size_t i = 0; i < table->count; i++)
+        trib_buf_printf(&sql, "%s%s", i > 0 ? ", " : "", table->columns[i].name);
+    trib_buf_printf(&sql, " FROM %s) SELECT ", table->from);
+    for (size_t i = 0; i < table->count; i++)
+        trib_buf_printf(&sql, "%s%s", i > 0 ? ", " : "", table->columns[i].name);
+    trib_buf_printf(&sql,
+                    " FROM chosen WHERE ?2 <= 0 OR rank > (SELECT count(*) FROM chosen) - ?2 ORDER BY rank");
+    enum trib_status status = sql.failed ? trib_fail(err, TRIB_NOMEM, "no memory for a query")
+                                         : trib_sql_prepare(reader->db, trib_buf_text(&sql), stmt, err);
+    trib_buf_release(&sql);
+    return status;
+}
+
+enum trib_status trib_ledger_read(struct trib_ledger_reader *reader, enum trib_ledger_table which,
+                                  int64_t run_id, int64_t limit,
+                                  enum trib_status (*row)(void *ctx, const struct trib_ledger_cell *cells,
+                                                          size_t count, struct trib_error *err),
+                                  void *ctx, struct trib_error *err) {
+    const struct table *table = &tables[which];
+    struct trib_ledger_cell cells[32];
+    TRIB_ASSERT(table->count <= 32);
+    sqlite3_stmt *stmt = NULL;
+    enum trib_status status = prepare(reader, table, &stmt, err);
+    if (status != TRIB_OK) return status;
+    (void)sqlite3_bind_int64(stmt, 1, run_id);
+    (void)sqlite3_bind_int64(stmt, 2, limit);
+    bool more = true;
+    while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
+        for (size_t i = 0; i < table->count; i++) {
+            int at = (int)i;
+            cells[i] = (struct trib_ledger_cell){
+                .null = sqlite3_column_type(stmt, at) == SQLITE_NULL,
+                .integer = sqlite3_column_int64(stmt, at),
+                .real = sqlite3_column_double(stmt, at),
+            };
+            if (table->columns[i].unit == TRIB_UNIT_TEXT)
+                cells[i].text = (const char *)sqlite3_column_text(stmt, at);
+            if (cells[i].text == NULL) cells[i].text = "";
+        }
+        status = row(ctx, cells, table->count, err);
+    }
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
