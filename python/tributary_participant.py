@@ -512,7 +512,8 @@ class DenseTrainer:
     def __call__(self, model, plan):
         tensors = list(model.values())
         layers = list(zip(tensors[::2], tensors[1::2]))
-        if len(tensors) % 2 or any(w.ndim != 2 or b.shape != w.shape[1:] for w, b in layers):
+        # A dense layer is weight (outputs x inputs) and bias (outputs).
+        if len(tensors) % 2 or any(w.ndim != 2 or b.shape != w.shape[:1] for w, b in layers):
             raise ValueError(f"not a model of dense layers: {[(n, t.shape) for n, t in model.items()]}")
         batch = int(plan.get("train.batch", 10))
         rate = float(plan.get("train.lr", 0.05)) * float(plan.get("train.lr_decay", 1)) ** int(plan["version"])
@@ -526,7 +527,7 @@ class DenseTrainer:
     def step(self, layers, chosen, rate):
         inputs, labels = [self.images[chosen]], self.labels[chosen]
         for i, (w, b) in enumerate(layers):
-            x = inputs[-1] @ w + b
+            x = inputs[-1] @ w.T + b
             inputs.append(np.maximum(x, 0) if i < len(layers) - 1 else x)
         scores = inputs.pop()
         p = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -536,8 +537,8 @@ class DenseTrainer:
         p[rows, labels] -= 1
         gradient = p / len(chosen)
         for (w, b), x in zip(reversed(layers), reversed(inputs)):
-            below = (gradient @ w.T) * (x > 0)
-            w -= rate * (x.T @ gradient)
+            below = (gradient @ w) * (x > 0)
+            w -= rate * (gradient.T @ x)
             b -= rate * gradient.sum(axis=0)
             gradient = below
         return loss

@@ -3,7 +3,7 @@
  * nothing else of a model: layers are the trainer's business.
  *
  * As text, one line a tensor, which is what travels in WELCOME and what the fingerprint is taken of:
- *     NAME DIM[xDIM...] BOUND\n          e.g.  "fc1.weight 784x200 0x1.24924ap-5\n"
+ *     NAME DIM[xDIM...] BOUND\n          e.g.  "fc1.weight 200x784 0x1.24924ap-5\n"
  * BOUND is the float b (printed with %a) such that version 0 is uniform in [-b, b); 0 for a tensor of zeros.
  */
 #ifndef TRIB_MODEL_SCHEMA_H
