@@ -199,8 +199,7 @@ void trib_client_free(struct trib_client **client, unsigned linger_ms) {
     if (c == NULL) return;
     if (c->socket != NULL && linger_ms > 0) {
         (void)outbox_flush(&c->box, c->socket, NULL);
-        if (socket_set_int(c->socket, ZMQ_LINGER, (int)(linger_ms & INT32_MAX), NULL) != TRIB_OK)
-            linger_ms = 0;
+        socket_set_linger(c->socket, linger_ms);
     }
     close_socket(c);
     trib_keys_wipe(&c->keys);

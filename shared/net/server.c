@@ -330,8 +330,7 @@ void trib_server_free(struct trib_server **server, unsigned linger_ms) {
     if (s == NULL) return;
     if (s->socket != NULL && linger_ms > 0) {
         if (s->routes.count > 0) flush(s);
-        if (socket_set_int(s->socket, ZMQ_LINGER, (int)(linger_ms & INT32_MAX), NULL) != TRIB_OK)
-            linger_ms = 0;
+        socket_set_linger(s->socket, linger_ms);
     }
     trib_timer_free(&s->flush_timer);
     trib_watch_free(&s->watch);

@@ -17,6 +17,11 @@ enum trib_status socket_set_int(void *socket, int option, int value, struct trib
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0 ? TRIB_OK : failed(option, err);
 }
 
+void socket_set_linger(void *socket, unsigned ms) {
+    int value = (int)(ms & INT32_MAX);
+    (void)zmq_setsockopt(socket, ZMQ_LINGER, &value, sizeof value);
+}
+
 enum trib_status socket_set_text(void *socket, int option, const char *value, struct trib_error *err) {
     return zmq_setsockopt(socket, option, value, strlen(value)) == 0 ? TRIB_OK : failed(option, err);
 }

@@ -20,6 +20,8 @@ struct transport_options {
 /* Linger 0 and these, on a socket that is neither bound nor connected. */
 enum trib_status socket_set_transport(void *socket, const struct transport_options *options,
                                       struct trib_error *err) TRIB_MUST_USE;
+/* Gives what is queued `ms` to leave once the socket is closed; if that cannot be set, it stays dropped. */
+void socket_set_linger(void *socket, unsigned ms);
 enum trib_status socket_set_int(void *socket, int option, int value, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status socket_set_text(void *socket, int option, const char *value,
                                  struct trib_error *err) TRIB_MUST_USE;

@@ -15,6 +15,7 @@ static uint64_t hash(const char *identity, size_t bytes) {
 
 /* Where the identity stands in the index, or the free slot where it would. */
 static size_t slot(const struct trib_state *state, const char *identity, size_t bytes) {
+    TRIB_ASSERT(state->index != NULL && state->peers != NULL);
     size_t mask = state->index_capacity - 1;
     for (size_t i = (size_t)hash(identity, bytes) & mask;; i = (i + 1) & mask) {
         uint32_t entry = state->index[i];
@@ -25,7 +26,7 @@ static size_t slot(const struct trib_state *state, const char *identity, size_t 
 }
 
 struct trib_peer *trib_state_peer(const struct trib_state *state, const char *identity, size_t bytes) {
-    if (state->index_capacity == 0 || bytes > TRIB_NAME_MAX) return NULL;
+    if (state->index_capacity == 0 || bytes == 0 || bytes > TRIB_NAME_MAX) return NULL;
     uint32_t entry = state->index[slot(state, identity, bytes)];
     return entry != 0 ? &state->peers[entry - 1] : NULL;
 }
