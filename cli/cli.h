@@ -9,5 +9,6 @@ int cli_config(int argc, char **argv);
 int cli_export(int argc, char **argv);
 int cli_history(int argc, char **argv);
 int cli_keys(int argc, char **argv);
+int cli_watch(int argc, char **argv);
 
 #endif
