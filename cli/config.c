@@ -13,6 +13,7 @@ static int usage(FILE *to) {
     (void)fputs(
         "usage: tributary config check [--role ROLE] FILE...   is each file a good config?\n"
         "       tributary config options ROLE                 the keys of a role, with defaults and help\n"
+        "       tributary config options --markdown           those of all roles: docs/config.md\n"
         "       tributary config dump [--role ROLE] FILE      the file with all defaults filled in\n"
         "ROLE is cloud, edge or device; without --role it is what the file's `role:` says.\n",
         to);
@@ -128,6 +129,34 @@ static int print_options(const char *role_name) {
     return write_text(&text);
 }
 
+static int print_markdown(void) {
+    struct trib_buf text;
+    size_t count = 0;
+    const struct trib_role_config *roles = trib_role_configs(&count);
+    trib_buf_init(&text, 0);
+    trib_buf_printf(
+        &text,
+        "# Config files\n\n"
+        "<!-- Written by `make docs` from the programs' own tables; a test compares. -->\n\n"
+        "One YAML file a program, one table of keys a role. A dotted key is a nested map, or stands as\n"
+        "it is: `store: {path: run/edge}` and `store.path: run/edge` say the same. Later words win:\n"
+        "defaults, then each `--config FILE`, then each `--set KEY=VALUE`. An unknown key, a wrong type\n"
+        "or a value out of range is refused with file, line, what was found and what is allowed.\n"
+        "`--dump-config` prints what is in force, `tributary config check FILE` checks a file.\n\n"
+        "What is trained and how is in the cloud's config alone, under `plan.`; it travels down.\n");
+    for (size_t i = 0; i < count; i++) {
+        const struct trib_role_config *role = &roles[i];
+        trib_buf_printf(&text, "\n## %s\n\n`%s` %s.\n\n", role->role, role->program, role->summary);
+        trib_options_markdown(role->options, role->option_count, &text);
+        trib_buf_printf(&text, "\nOn the command line also:");
+        for (size_t j = 0; j < role->shortcut_count; j++)
+            trib_buf_printf(&text, "%s `%s` (`%s`)", j > 0 ? "," : "", role->shortcuts[j].flag,
+                            role->shortcuts[j].option);
+        trib_buf_printf(&text, ".\n");
+    }
+    return write_text(&text);
+}
+
 /* `[--role ROLE] FILE...`: the worst status of all files. */
 static int each_file(int argc, char **argv, int (*work)(const char *path, const char *role_name)) {
     const char *role_name = NULL;
@@ -150,6 +179,7 @@ int cli_config(int argc, char **argv) {
     if (strcmp(verb, "--help") == 0) return usage(stdout);
     if (strcmp(verb, "check") == 0) return each_file(argc - 1, argv + 1, check_file);
     if (strcmp(verb, "dump") == 0 && argc <= 5) return each_file(argc - 1, argv + 1, dump_file);
-    if (strcmp(verb, "options") == 0 && argc == 3) return print_options(argv[2]);
+    if (strcmp(verb, "options") == 0 && argc == 3)
+        return strcmp(argv[2], "--markdown") == 0 ? print_markdown() : print_options(argv[2]);
     return usage(stderr);
 }

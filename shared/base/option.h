@@ -64,6 +64,8 @@ void trib_options_flat(const struct trib_option *table, size_t count, const void
                        struct trib_buf *out);
 /* The help page: name, default, range, help. */
 void trib_options_help(const struct trib_option *table, size_t count, struct trib_buf *out);
+/* The same as a Markdown table: docs/config.md. */
+void trib_options_markdown(const struct trib_option *table, size_t count, struct trib_buf *out);
 void trib_options_release(const struct trib_option *table, size_t count, void *config);
 
 /* The value of one top-level key of a YAML file, for choosing the table to load it with; "" if the key is not

@@ -117,6 +117,22 @@ void trib_options_help(const struct trib_option *table, size_t count, struct tri
     }
 }
 
+/* A cell's text; a bar would end it. */
+static void put_cell(struct trib_buf *out, const char *text) {
+    for (; *text != 0; text++) trib_buf_printf(out, *text == '|' ? "\\%c" : "%c", *text);
+}
+
+void trib_options_markdown(const struct trib_option *table, size_t count, struct trib_buf *out) {
+    trib_buf_printf(out, "| key | what it takes | default | meaning |\n| --- | --- | --- | --- |\n");
+    for (size_t i = 0; i < count; i++) {
+        trib_buf_printf(out, "| `%s` | ", table[i].name);
+        trib_option_expected(&table[i], out);
+        trib_buf_printf(out, table[i].fallback[0] != 0 ? " | `%s` | " : " | %s| ", table[i].fallback);
+        put_cell(out, table[i].help);
+        trib_buf_printf(out, " |\n");
+    }
+}
+
 /* ---- nested maps ---- */
 
 struct dump {
