@@ -437,6 +437,7 @@ static uint64_t write_until_killed(const struct kit *kit, struct killer killer) 
         files.sync = kill_sync;
         struct trib_store_options options = {.path = kit->path,
                                              .segment_bytes = 2500,
+                                             .vfs = "failing",
                                              .files = &files,
                                              .projection = {&killer, kill_open, kill_write, NULL}};
         struct trib_store *store = NULL;
