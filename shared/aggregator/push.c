@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define MAX_WEIGHT ((uint64_t)1 << 40) /* samples, weight, region: beyond this it is no count of anything */
+#define MAX_BELOW  ((uint64_t)1 << 50) /* bytes of the hops below, since the last forward */
 
 static void acknowledge(struct trib_aggregator *a, struct session *s, uint64_t number,
                         const struct trib_verdict_kept *verdict) {
@@ -52,6 +53,23 @@ static void repeat(struct trib_aggregator *a, struct session *s, const struct tr
 
 /* ---- judging ---- */
 
+/* Are the numbers counts of something? A histogram says where the samples come from, so it holds just them.
+ */
+static bool counts(const struct trib_msg *msg) {
+    if (msg->samples == 0 || msg->samples > MAX_WEIGHT || msg->weight == 0 || msg->weight > MAX_WEIGHT ||
+        msg->region > MAX_WEIGHT || !(msg->steps >= 0))
+        return false;
+    if (msg->below_updates > MAX_WEIGHT || msg->below_up_bytes > MAX_BELOW ||
+        msg->below_down_bytes > MAX_BELOW || msg->below_raw_bytes > MAX_BELOW)
+        return false;
+    uint64_t left = msg->samples;
+    for (size_t i = 1; i < msg->histogram.count; i += 2) {
+        if (msg->histogram.items[i] > left) return false;
+        left -= msg->histogram.items[i];
+    }
+    return msg->histogram.count == 0 || (msg->histogram.count % 2 == 0 && left == 0);
+}
+
 /* What can be said before the payload is there. */
 static enum trib_reason judge_header(const struct trib_aggregator *a, const struct trib_peer *peer,
                                      const struct trib_msg *msg, uint64_t *staleness) {
@@ -65,10 +83,7 @@ static enum trib_reason judge_header(const struct trib_aggregator *a, const stru
     *staleness = s->commits - base->commits;
     if (msg->base_version < s->fence) return TRIB_REASON_FENCE;
     if (*staleness > s->plan.staleness_cap) return TRIB_REASON_STALE;
-    bool counts = msg->samples > 0 && msg->samples <= MAX_WEIGHT && msg->weight > 0 &&
-                  msg->weight <= MAX_WEIGHT && msg->region <= MAX_WEIGHT && msg->steps >= 0 &&
-                  msg->histogram.count % 2 == 0;
-    if (!counts) return TRIB_REASON_WEIGHT;
+    if (!counts(msg)) return TRIB_REASON_WEIGHT;
     if (trib_rule_synchronous(s->rule) &&
         (msg->base_version != s->published || *staleness > 0 || peer->answered == msg->base_version + 1))
         return TRIB_REASON_ROUND;
