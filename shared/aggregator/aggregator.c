@@ -215,6 +215,8 @@ static bool hello_refused(struct trib_aggregator *a, trib_child_route route, con
     } else if (!name_is_good(name)) {
         trib_aggregator_error(a, route, 0, TRIB_CODE_DENIED, 0, 60000,
                               "a name has 1 to 64 printable characters without spaces");
+    } else if (a->leaving) {
+        trib_aggregator_error(a, route, 0, TRIB_CODE_BUSY, 0, WAIT_MS, "this node is stopping");
     } else if (!state->started) {
         trib_aggregator_error(a, route, 0, TRIB_CODE_BUSY, 0, WAIT_MS,
                               "no plan yet: its own parent is not reached");
@@ -444,7 +446,7 @@ static void begin_again(struct trib_aggregator *a) {
 uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms) {
     a->now_ms = now_ms;
     if (a->incarnation != a->state->incarnation) begin_again(a);
-    if (!a->state->started) return UINT64_MAX;
+    if (!a->state->started || a->leaving) return UINT64_MAX;
     look_over(a);
     uint64_t commit_wake, advance_wake;
     trib_aggregator_commit_due(a, &commit_wake);
@@ -457,6 +459,7 @@ uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms) {
 
 void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason) {
     a->now_ms = now_ms;
+    a->leaving = a->leaving || reason == TRIB_BYE_LEAVING;
     for (size_t i = 0; i < a->session_count; i++)
         if (a->sessions[i].number != 0) say_bye(a, &a->sessions[i], reason);
 }

@@ -3,16 +3,17 @@
  * with their time go in, actions come out.
  *
  * A driver, after every event: take the outbox, carry it out; call poll at the time it returned, or sooner.
- */
+ * UINT64_MAX: not before the next event. Poll also between an edge's START record and its children's next
+ * message: it closes the sessions of the run before. */
 #ifndef TRIB_AGGREGATOR_AGGREGATOR_H
 #define TRIB_AGGREGATOR_AGGREGATOR_H
 
 #include "shared/state/outbox.h"
 
 struct trib_aggregator_options {
-    uint64_t seed; /* of its session numbers */
-    size_t
-        max_peers; /* participants known at once; more are answered ERROR busy (0: 10,000; at most 65,535) */
+    uint64_t seed;    /* of its session numbers */
+    size_t max_peers; /* participants in a run, also those that left; more are answered ERROR busy (0: 10,000;
+                         at most 65,535) */
     size_t budget_bytes; /* payloads of all children on their way here, together (0: 8 MiB) */
     size_t chunk_bytes;  /* pieces of offered payloads (0: 256 KiB) */
 };
@@ -36,7 +37,8 @@ void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_
 /* Does what is due: commit, publish, tell waiting children, grant credit. Returns when it wants to be called
  * again. */
 uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms);
-/* Says BYE to every child; FINISHED ends the run for them. */
+/* Says BYE to every child. FINISHED ends the run for them; after LEAVING nothing more is begun here: no
+ * commit, no session. */
 void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason);
 /* The store cannot be written: pushes are answered ERROR store with `retry_ms` until cleared with 0. */
 void trib_aggregator_refuse_writes(struct trib_aggregator *a, uint64_t retry_ms);

@@ -60,8 +60,9 @@ struct trib_aggregator {
     uint64_t store_retry_ms;
     uint64_t event_second, event_count, event_dropped;
     uint64_t commit_up_bytes, commit_down_bytes; /* status bytes at the last commit */
-    uint64_t advanced;                           /* the newest version that children were told of */
-    bool region_known;                           /* the sums below are those of the active sessions */
+    uint64_t advanced; /* the newest version that children were told of, plus 1; 0: none */
+    bool leaving;      /* BYE was said: nothing more is begun */
+    bool region_known; /* the sums below are those of the active sessions */
     double region_sum;
     uint64_t region_reporting, region_silent;
     uint64_t lowered_to; /* updates that a commit needs, as last seen */

@@ -24,13 +24,14 @@ struct trib_participant {
     struct trib_outbox *outbox;
     struct trib_rng rng;
     enum phase phase;
-    bool reconnect_asked, without_model, finished;
+    bool reconnect_asked, without_model, finished, leaving;
     uint64_t now_ms, reconnect_at_ms, backoff_ms, phase_since_ms;
     uint64_t last_number; /* of WELCOME */
     uint64_t session, credit, sent_credited, heartbeat_ms;
     uint64_t last_sent_ms, last_heard_ms;
     /* pulling */
-    bool want_model, pull_open, training;
+    bool want_model, pull_open;
+    bool training; /* ACTION_TRAIN was asked for, and neither submit nor abandon has answered it */
     uint64_t pull_sent_ms, pull_at_ms;
     struct trib_inbound incoming;
     struct trib_msg offered; /* the MODEL whose payload comes in chunks; its texts are not used */

@@ -73,6 +73,7 @@ static void close_session(struct trib_participant *p) {
 void trib_participant_reconnect(struct trib_participant *p, const char *why) {
     if (p->phase == CLOSED) return;
     close_session(p);
+    if (p->leaving) return;
     uint64_t jitter = trib_rng_below(&p->rng, p->backoff_ms / 2 + 1);
     p->reconnect_at_ms = p->now_ms + p->backoff_ms + jitter;
     trib_outbox_event(p->outbox, p->state, p->now_ms, false, TRIB_LOG_INFO, "uplink_closed",
@@ -363,7 +364,7 @@ static uint64_t poll_ready(struct trib_participant *p) {
 
 uint64_t trib_participant_poll(struct trib_participant *p, uint64_t now_ms) {
     p->now_ms = now_ms;
-    if (p->finished && p->options.finish_on_bye) return UINT64_MAX;
+    if (p->leaving || (p->finished && p->options.finish_on_bye)) return UINT64_MAX;
     if (p->phase == HELLO) {
         if (now_ms - p->phase_since_ms < REPLY_MS) return p->phase_since_ms + REPLY_MS;
         trib_participant_reconnect(p, "no_welcome");
@@ -374,6 +375,7 @@ uint64_t trib_participant_poll(struct trib_participant *p, uint64_t now_ms) {
 
 void trib_participant_goodbye(struct trib_participant *p, uint64_t now_ms) {
     p->now_ms = now_ms;
+    p->leaving = true;
     if (p->phase != READY) return;
     struct trib_msg msg = {.type = TRIB_BYE};
     trib_msg_set(&msg, REASON, reason, TRIB_BYE_LEAVING);

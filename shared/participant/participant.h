@@ -5,7 +5,7 @@
  *   CLOSED --RECONNECT / connected()--> HELLO --WELCOME--> READY --silence, ERROR hello--> CLOSED
  *
  * A driver, after every event: take the outbox, carry it out; call poll at the time it returned, or sooner.
- */
+ * UINT64_MAX: not before the next event. */
 #ifndef TRIB_PARTICIPANT_PARTICIPANT_H
 #define TRIB_PARTICIPANT_PARTICIPANT_H
 
@@ -38,7 +38,7 @@ void trib_participant_message(struct trib_participant *p, uint64_t now_ms, const
                               size_t frame_bytes, struct trib_blob *payload);
 /* Does what is due: reconnect, forward, push, pull, heartbeat. Returns when it wants to be called again. */
 uint64_t trib_participant_poll(struct trib_participant *p, uint64_t now_ms);
-/* Says BYE (leaving); call before the driver closes. */
+/* Says BYE (leaving); call before the driver closes. What still comes is taken; poll begins nothing more. */
 void trib_participant_goodbye(struct trib_participant *p, uint64_t now_ms);
 
 /* ---- devices ---- */
