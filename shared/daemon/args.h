@@ -1,6 +1,7 @@
 /* The command line that the three daemons have in common:
- *     --config FILE  --set KEY=VALUE  --dump-config  --help  --version  --health  --log-level L  --log-format
- * F and a role's shortcuts (--devices 20). Files are read first, in their order, then what was set, in its
+ *     --config FILE  --set KEY=VALUE  --log-level L  --log-format F
+ *     --dump-config  --health  --version  --help
+ * and a role's shortcuts (--devices 20). Files are read first, in their order, then what was set, in its
  * order. */
 #ifndef TRIB_DAEMON_ARGS_H
 #define TRIB_DAEMON_ARGS_H

@@ -36,7 +36,7 @@ struct trib_parent_config {
     char *listen;             /* endpoints, one a line */
     char *secret_key;         /* the node's CURVE key file (NAME.key), for both hops; "": plain */
     char *allow_keys;         /* file with the public keys that may connect; set if secret_key is */
-    uint64_t max_peers;       /* participants connected at once */
+    uint64_t max_peers;       /* participants in a run, also those that left */
     uint64_t in_flight_bytes; /* payload bytes granted to all participants together */
     uint64_t ring_bytes;      /* published increments that are kept */
 };
@@ -115,7 +115,7 @@ const struct trib_role_config *trib_role_config_find(const char *role);
 /* The log that a config asks for, on stderr. `node` is borrowed: the config must live as long. */
 struct trib_log trib_node_log(const struct trib_node_config *node);
 
-// For option tables: tcp://HOST:PORT or ipc://PATH; to listen on, HOST and PORT may be an asterisk (any).
+/* For option tables: tcp://HOST:PORT or ipc://PATH; to listen on, HOST and PORT may be an asterisk (any). */
 enum trib_status trib_endpoint_check(const char *endpoint, struct trib_error *err);
 enum trib_status trib_endpoint_check_listen(const char *endpoint, struct trib_error *err);
 /* ipc://PATH alone, or nothing. */

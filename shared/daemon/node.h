@@ -19,9 +19,10 @@ struct trib_node_hooks {
     void *ctx;
     /* The roles were made (at start, and after every rebuild): a cloud starts or resumes its run here. */
     enum trib_status (*ready)(void *ctx, struct trib_node *node, struct trib_error *err);
-    /* Something happened; the state may have a new version. At most once a turn. */
+    /* Something happened; the state may have a new version. At most once a turn, and not while a checkpoint
+     * is written. */
     void (*advanced)(void *ctx, struct trib_node *node);
-    /* The run is over for this node's children too (an edge whose parent has finished). */
+    /* An edge with exit_when_finished: its parent's run is over. */
     void (*finished)(void *ctx, struct trib_node *node);
     /* Adds members to the health line. */
     void (*status)(void *ctx, struct trib_node *node, struct trib_json *json);
@@ -38,7 +39,7 @@ struct trib_node_options {
     const struct trib_store_config *store;
     const char *database;    /* file name in the store's folder */
     const char *environment; /* for the ledger: what decides bits, as key=value words */
-    size_t max_parameters;
+    size_t max_parameters;   /* a larger model is refused; 0: TRIB_SCHEMA_MAX_PARAMETERS */
     bool exit_when_finished;
     struct trib_node_hooks hooks;
 };

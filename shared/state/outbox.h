@@ -15,7 +15,7 @@ enum trib_action_kind {
     TRIB_ACTION_RECONNECT, /* close the uplink with linger 0, open a new one, then trib_participant_connected
                             */
     TRIB_ACTION_TRAIN,     /* device: G is ready to be trained on */
-    TRIB_ACTION_FINISHED,  /* the run is over */
+    TRIB_ACTION_FINISHED,  /* the run is over, and finish_on_bye was asked for */
     TRIB_ACTION_LOG        /* a line for the log, with the record's level, event and text */
 };
 
@@ -25,7 +25,7 @@ typedef uint64_t trib_child_route;
 struct trib_action {
     enum trib_action_kind kind;
     trib_child_route route;
-    uint64_t after; /* position that must be committed before this leaves */
+    uint64_t after; /* SEND: position that must be committed before this leaves; 0: none */
     uint8_t *frame; /* owned */
     size_t frame_bytes;
     struct trib_blob *payload;  /* one reference */
@@ -46,7 +46,7 @@ void trib_outbox_release(struct trib_outbox *outbox);
 bool trib_outbox_take(struct trib_outbox *outbox, struct trib_action *out);
 void trib_action_release(struct trib_action *action);
 
-/* Encodes and queues a message; returns the bytes it has on the wire (frames only), 0 when failed. */
+/* Encodes and queues a message; returns the bytes of its frames (without ZMTP's headers), 0 when failed. */
 size_t trib_outbox_send(struct trib_outbox *outbox, enum trib_action_kind kind, trib_child_route route,
                         uint64_t after, const struct trib_msg *msg, struct trib_blob *payload);
 /* Applies the record to the state, then queues its writing. false: failed (see outbox->failed). */

@@ -53,10 +53,10 @@ struct trib_record {
     float update_norm;          /* 17: 2-norm of the update */
     float cosine;               /* 18: with the preceding commit's step; cloud only */
     struct trib_text codec;     /* 19 */
-    uint64_t wire_bytes;        /* 20: with headers, as received */
+    uint64_t wire_bytes;        /* 20: with headers, as received; in chunks: as if it were one message */
     uint64_t raw_bytes;         /* 21: parameters x 4 */
     uint64_t payload_crc;       /* 22: CRC32C */
-    struct trib_u64s histogram; /* 23: origin, samples, ... (parent versions, absolute) */
+    struct trib_u64s histogram; /* 23: origin, samples, ...; versions of the node that judges the update */
     uint64_t below_updates;     /* 24 */
     uint64_t below_up_bytes;    /* 25 */
     uint64_t below_down_bytes;  /* 26 */
@@ -66,17 +66,17 @@ struct trib_record {
     uint64_t commits;           /* 30: COMMIT: commits of this node so far, this one included */
     float scale;                /* 31: COMMIT */
     uint64_t contributions;     /* 32: COMMIT: updates in it */
-    uint8_t
-        digest[TRIB_DIGEST_BYTES]; /* 33: COMMIT at the cloud: full digest of M; PUBLISH: of P if computed */
-    uint8_t chain[TRIB_DIGEST_BYTES]; /* 34: PUBLISH, PARENT: chain digest of to-version */
-    uint64_t fence;                   /* 35: PARENT: the parent's fence */
-    uint64_t applied_number;          /* 36: PARENT */
+    uint8_t digest[TRIB_DIGEST_BYTES]; /* 33: COMMIT at the cloud: full digest of M; PUBLISH: of P, where it
+                                          is computed (cloud, exact publications, each 64th version) */
+    uint8_t chain[TRIB_DIGEST_BYTES];  /* 34: PUBLISH, PARENT: chain digest of to-version */
+    uint64_t fence;                    /* 35: PARENT: the parent's fence */
+    uint64_t applied_number;           /* 36: PARENT */
     uint64_t model_kind; /* 37: PARENT: enum trib_model_kind; PUBLISH: INCREMENTS, or SNAPSHOT: exact */
-    struct trib_u64s increments;             /* 38: PARENT: bytes of each in the payload */
-    struct trib_text plan;                   /* 39: START */
-    struct trib_text schema;                 /* 40: START */
-    uint8_t run[16];                         /* 41: START */
-    uint64_t seed;                           /* 42: START: of version 0; absent: the payload is version 0 */
+    struct trib_u64s increments; /* 38: PARENT: bytes of each in the payload */
+    struct trib_text plan;       /* 39: START */
+    struct trib_text schema;     /* 40: START */
+    uint8_t run[16];             /* 41: START */
+    uint64_t seed; /* 42: START at the cloud: of version 0; absent: the payload is it. PARENT: kind SEED */
     uint64_t parent_incarnation;             /* 43: START at an edge or device */
     struct trib_text rule;                   /* 44: COMMIT */
     uint64_t kind_of_peer;                   /* 45: PEER: enum trib_child_kind */

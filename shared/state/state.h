@@ -7,14 +7,15 @@
  *
  *   vectors   device  edge   cloud
  *   G          x       x            the parent's published vector, as held here
- *   own        x       x      x     device: what codecs lost so far; edge: U, not yet forwarded; cloud: M,
- * the model A                  x      x     what a gathering rule has gathered since its last commit P x x
- * what the children hold step                      x     the last commit's step, for the cosine of
- * contributions
+ *   own        x       x      x     device: what its codec lost so far; edge: U, committed and not forwarded;
+ *                                   cloud: M, the model
+ *   A                  x      x     what a gathering rule has gathered since its last commit
+ *   P                  x      x     what the children hold
+ *   step                      x     the direction of the last commit, for the cosine of contributions
  *
- * The node's model is S = ((G + own) + F1) + F2 ..., F the held forwards in number order; at the cloud S =
- * own. It is computed in blocks where it is needed and never stored. Invariants, checked by the tests after
- * every event:
+ * An edge's model is S = ((G + own) + F1) + F2 ..., F the held forwards in number order. At the cloud S =
+ * own, at a device S = G. It is computed in blocks where it is needed and never stored. Invariants, checked
+ * by the tests after every event:
  *   1. a number of a peer's incarnation gets one verdict;
  *   2. an accepted update is in exactly one of: A (pending), own, a held forward, the parent, void;
  *   3. P is, to the bit, what a child holds that has applied every increment up to `published`. */
@@ -34,7 +35,7 @@ enum trib_role { TRIB_ROLE_DEVICE = 1, TRIB_ROLE_EDGE, TRIB_ROLE_CLOUD };
 
 enum {
     TRIB_HELD_MAX = 8,       /* held forwards; beyond that U gathers */
-    TRIB_VERDICTS_KEPT = 16, /* per peer; a repeat of an older number is answered with ERROR gap */
+    TRIB_VERDICTS_KEPT = 16, /* a peer; a repeat of an older number is answered with ERROR gap */
     TRIB_BASES_KEPT = 4096,  /* published versions whose commit counts are known: older bases are refused */
     TRIB_PARENTS_KEPT = 64,  /* parent versions whose digests are remembered, for base_digest */
     TRIB_FULL_DIGEST_EVERY = 64, /* versions whose full digest travels with their increments */
@@ -53,7 +54,8 @@ struct trib_held {
     float steps, loss;
     uint8_t base_digest[4];
     bool base_digest_known;
-    bool acknowledged; /* the parent accepted it; it leaves when a model says that it is contained */
+    bool acknowledged; /* the parent accepted it; at an edge it leaves when a model says that it is contained,
+                          a device's leaves at once */
     uint64_t payload_crc;
     uint64_t below_updates, below_up_bytes, below_down_bytes, below_raw_bytes;
     struct trib_u64s histogram;
@@ -82,7 +84,7 @@ struct trib_peer {
     uint64_t incarnation;
     uint64_t kind;               /* enum trib_child_kind */
     uint64_t last;               /* highest number judged */
-    uint64_t consumed;           /* highest number committed, refused or voided */
+    uint64_t consumed;           /* highest number committed, refused or voided, and none below it pending */
     uint64_t applied;            /* consumed, as of the published version */
     uint64_t weight, region;     /* of its newest accepted update */
     uint64_t forward_generation; /* the forward that already counts its weight */
@@ -134,7 +136,7 @@ struct trib_state {
     uint64_t parent_version;
     uint8_t parent_chain[TRIB_DIGEST_BYTES];
     uint64_t parent_fence;
-    bool seed_held; /* G is version 0, drawn from seed */
+    bool seed_held; /* G (cloud: own, when the run began) is version 0, drawn from seed */
     uint64_t next_number;
     size_t held_count;
     struct trib_held held[TRIB_HELD_MAX]; /* ascending numbers */
@@ -162,7 +164,7 @@ struct trib_state {
     /* the parent's side */
     float *P;
     bool exact_next;     /* the next publication is exact: nothing published yet, or a fence was crossed */
-    uint64_t seed;       /* meaningful where seed_published */
+    uint64_t seed;       /* meaningful where seed_held */
     bool seed_published; /* P is exactly version 0, drawn from seed */
     uint64_t published;  /* the newest published version; meaningful when base_count > 0 */
     uint8_t published_digest[TRIB_DIGEST_BYTES]; /* full digest of P, where it was computed */
@@ -218,8 +220,8 @@ struct trib_source trib_state_source(const struct trib_state *state, bool minus_
                                      struct trib_model_reader *reader);
 /* S whole, into `out` (parameters floats). */
 void trib_state_model(const struct trib_state *state, float *out);
-/* Digest over position-independent content: vectors, versions, numbers, peers. Two states that went through
- * the same records have the same one. */
+/* Digest over all that a checkpoint holds, position and times included. Two states that went through the same
+ * records have the same one. */
 enum trib_status trib_state_digest(const struct trib_state *state,
                                    uint8_t out[TRIB_DIGEST_BYTES]) TRIB_MUST_USE;
 

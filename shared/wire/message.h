@@ -1,7 +1,7 @@
 /* The messages of the protocol; docs/protocol.md is the same for people. A message is one or two frames:
- *     frame 1:  "TRIB"  version(1 byte)  type(1 byte)  0 0     then a msgpack map with integer keys
- * (fields.h) frame 2:  the payload, raw little-endian bytes; only with PUSH, MODEL and CHUNK Each field has
- * one number throughout the protocol. */
+ *     frame 1:  "TRIB"  version(1 byte)  type(1 byte)  0 0, then a msgpack map with integer keys (fields.h)
+ *     frame 2:  the payload, raw little-endian bytes; only with PUSH, MODEL and CHUNK
+ * Each field has one number throughout the protocol. */
 #ifndef TRIB_WIRE_MESSAGE_H
 #define TRIB_WIRE_MESSAGE_H
 
@@ -42,10 +42,10 @@ enum trib_code {
     TRIB_CODE_GAP,       /* numbers are missing before this one */
     TRIB_CODE_CONFLICT,  /* this number was used for other content; take a new incarnation */
     TRIB_CODE_CREDIT,    /* a payload larger than was granted */
-    TRIB_CODE_BUSY,      /* cannot take part now; try again in retry_ms */
+    TRIB_CODE_BUSY,      /* cannot take part now; try again in wait_ms */
     TRIB_CODE_DENIED,    /* not allowed here */
     TRIB_CODE_TYPE,      /* a message of unknown type, or one that this side does not take */
-    TRIB_CODE_STORE,     /* cannot write: disk full or failing; try again in retry_ms */
+    TRIB_CODE_STORE,     /* cannot write: disk full or failing; try again in wait_ms */
     TRIB_CODE_COUNT
 };
 
@@ -80,7 +80,7 @@ struct trib_msg {
     uint8_t version; /* of the protocol, from the preamble */
     uint64_t present;
     uint64_t session;           /* 1: all but HELLO */
-    uint64_t number;            /* 2: PUSH ACK CHUNK CREDIT ERROR */
+    uint64_t number;            /* 2: PUSH ACK ERROR; CHUNK CREDIT: of the transfer (transfer.h) */
     uint64_t after;             /* 3: PUSH */
     uint64_t base_version;      /* 4: PUSH */
     uint8_t base_digest[4];     /* 5: PUSH: first bytes of its chain digest */
@@ -110,12 +110,13 @@ struct trib_msg {
     uint64_t kind;                          /* 29: HELLO: enum trib_child_kind; MODEL: enum trib_model_kind */
     uint64_t parent_incarnation;            /* 30: HELLO: of the parent it last knew */
     uint64_t last_number;                   /* 31: WELCOME */
-    uint64_t credit;         /* 32: WELCOME ACK CREDIT PULL: payload bytes granted, in all, in this session */
-    struct trib_text plan;   /* 33: WELCOME: "name: value" lines */
-    struct trib_text schema; /* 34: WELCOME: its text */
-    uint8_t run[16];         /* 35: WELCOME */
-    uint64_t heartbeat_ms;   /* 36: WELCOME: the child sends something at least this often */
-    uint64_t from_version;   /* 37: MODEL */
+    uint64_t credit; /* 32: WELCOME ACK CREDIT: payload bytes granted, in all, in this session; PULL: the
+                        largest payload that the child takes in one frame */
+    struct trib_text plan;                  /* 33: WELCOME: "name: value" lines */
+    struct trib_text schema;                /* 34: WELCOME: its text */
+    uint8_t run[16];                        /* 35: WELCOME */
+    uint64_t heartbeat_ms;                  /* 36: WELCOME: the child sends something at least this often */
+    uint64_t from_version;                  /* 37: MODEL */
     uint8_t from_digest[TRIB_DIGEST_BYTES]; /* 38: MODEL */
     uint64_t to_version;                    /* 39: MODEL ADVANCE */
     uint8_t to_digest[TRIB_DIGEST_BYTES];   /* 40: MODEL: chain digest */
@@ -128,7 +129,7 @@ struct trib_msg {
     uint64_t staleness;                     /* 47: ACK */
     uint64_t reason;                        /* 48: ACK BYE */
     float applied_weight;                   /* 49: ACK: what it was multiplied by */
-    uint64_t offset;                        /* 50: CHUNK CREDIT */
+    uint64_t offset;                        /* 50: CHUNK; CREDIT: everything below it has arrived */
     uint64_t chunk_bytes;                   /* 51: CREDIT: pieces of at most this size */
     uint64_t window_bytes;                  /* 52: CREDIT: so many bytes beyond offset may be on their way */
     uint64_t wait_ms;                       /* 53: WAIT ERROR (try again in) */
