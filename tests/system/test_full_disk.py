@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+# timeout: 60
+"""An edge whose disk fills up in mid-run: it stops accepting and says why, and goes on by itself when there is room.
+The disk is a small tmpfs; where one cannot be mounted the cases are skipped."""
+import subprocess
+import sys
+
+import harness
+from harness import case, check, same, wait
+
+cloud = harness.cloud()
+edge = harness.edge(cloud)
+device = harness.devices(edge, count=3)
+
+
+def mount(*words):
+    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True)
+    return done.returncode == 0
+
+
+edge.store.mkdir(parents=True)
+MOUNTED = mount("-t", "tmpfs", "-o", "size=1200k", "tmpfs", edge.store)
+
+
+@case
+def test_fills():
+    """the disk is full: store_failed names the cause, the health line says that it is not well"""
+    if not MOUNTED:
+        raise harness.Skip("a tmpfs cannot be mounted here")
+    harness.start_tree(cloud, edge, device)
+    edge.wait_log(r"store_failed .*(full|No space left)")
+    edge.wait_health(lambda line: line["well"] is False and line["store_failures"] > 0, "it is not well")
+    check(cloud.health()["well"], "the cloud is not disturbed")
+    check(device.health()["well"], "the device waits")
+
+
+@case
+def test_recovers():
+    """with room it goes on, nobody has to restart it"""
+    if not MOUNTED:
+        raise harness.Skip("as above")
+    check(mount("-o", "remount,size=200m", edge.store), "the disk grows")
+    edge.wait_log(r"store_recovered ")
+    before = device.health()["accepted"]
+    device.wait_count("accepted", before + 3, deadline_s=40)
+
+
+@case
+def test_nothing_lost():
+    """each update that the device was told is accepted is in the journal once, and no number twice"""
+    if not MOUNTED:
+        raise harness.Skip("as above")
+    rows = edge.sql("SELECT node, incarnation, sequence, count(*) FROM contributions WHERE verdict = 'accepted' "
+                    "GROUP BY node, incarnation, sequence")
+    same([row for row in rows if row[3] != 1], [], "numbers judged more than once")
+    told = device.health()["accepted"]
+    there = wait(lambda: edge.one("SELECT count(*) FROM contributions WHERE verdict = 'accepted'"), "rows are there")
+    check(there >= told, f"the device was told of {told} accepted updates, {there} are in the journal")
+    for daemon in (device, edge, cloud):
+        daemon.stop()
+
+
+status = harness.main(cloud, edge, device, chained=True)
+if MOUNTED:
+    subprocess.run(["umount", "-l", str(edge.store)], check=False)
+sys.exit(status)
