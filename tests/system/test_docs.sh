@@ -58,3 +58,21 @@ targets() {
     done
 }
 check "the commands of README.md are targets of the Makefile" targets
+
+# A run that ends at once leaves a ledger to ask.
+queries() {
+    local dir=$TRIBUTARY_SCRATCH/cloud
+    tributary-cloud --set "listen=ipc://$TRIBUTARY_SCRATCH/cloud.sock" --set store.path="$dir" --set plan.stop.time=1ms \
+        --set plan.data.set=glyphs --set evaluation.max_samples=10 2>"$TRIBUTARY_SCRATCH/cloud.log" ||
+        cat "$TRIBUTARY_SCRATCH/cloud.log"
+    /usr/bin/python3 - "$dir/ledger.db" <<'PYTHON'
+import re, sqlite3, sys
+ledger = sqlite3.connect(sys.argv[1])
+for block in re.findall(r"```sql\n(.*?)```", open("README.md").read(), re.S):
+    for query in filter(str.strip, block.split(";")):
+        ledger.execute(query).fetchall()
+if not ledger.execute("SELECT count(*) FROM run_summary").fetchone()[0]:
+    print("no run in the ledger")
+PYTHON
+}
+check "the SQL of README.md runs on a ledger" queries
