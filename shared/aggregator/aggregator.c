@@ -133,8 +133,10 @@ uint64_t trib_aggregator_grant(const struct trib_aggregator *a) {
 
 static bool name_is_good(const struct trib_text *name) {
     if (name->size == 0 || name->size > TRIB_NAME_MAX) return false;
-    for (size_t i = 0; i < name->size; i++)
-        if (name->data[i] <= ' ' || name->data[i] == '"' || name->data[i] == 127) return false;
+    for (size_t i = 0; i < name->size; i++) { /* char has a sign on some processors */
+        unsigned char c = (unsigned char)name->data[i];
+        if (c <= ' ' || c == '"' || c == 127) return false;
+    }
     return true;
 }
 

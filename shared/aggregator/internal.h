@@ -29,7 +29,7 @@ struct session {
     uint64_t last_seen_ms;
     bool active, subscribed;
     bool waiting;            /* was told to wait: gets ADVANCE when there is something */
-    uint64_t advanced;       /* the newest version it was told of */
+    uint64_t advanced;       /* the newest version that it was given, plus 1; 0: none */
     uint64_t granted, taken; /* session credit and what was used of it */
     bool offering;           /* waits for its turn to send what it offered */
     struct offer *offer;     /* owned; NULL: none */

@@ -57,7 +57,7 @@ static void repeat(struct trib_aggregator *a, struct session *s, const struct tr
  */
 static bool counts(const struct trib_msg *msg) {
     if (msg->samples == 0 || msg->samples > MAX_WEIGHT || msg->weight == 0 || msg->weight > MAX_WEIGHT ||
-        msg->region > MAX_WEIGHT || !(msg->steps >= 0))
+        msg->region > MAX_WEIGHT || !(msg->steps >= 0 && msg->steps <= (float)MAX_WEIGHT))
         return false;
     if (msg->below_updates > MAX_WEIGHT || msg->below_up_bytes > MAX_BELOW ||
         msg->below_down_bytes > MAX_BELOW || msg->below_raw_bytes > MAX_BELOW)

@@ -161,7 +161,7 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
         msg.present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
     }
     session->waiting = false;
-    session->advanced = newest->version;
+    session->advanced = newest->version + 1;
     send_payload(a, session, &msg, payload, trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD);
     trib_blob_unref(&payload);
 }
@@ -217,7 +217,7 @@ void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *session = &a->sessions[i];
         if (session->number == 0 || !(session->waiting || session->subscribed)) continue;
-        if (!session->waiting && session->advanced == s->version) continue;
+        if (session->advanced == s->version + 1) continue; /* it has that one */
         session->waiting = false;
         struct trib_msg msg = {.type = TRIB_ADVANCE};
         trib_msg_set(&msg, SESSION, session, session->number);
