@@ -2,8 +2,6 @@
 
 # What `make base-image` made, if it was run; else the registry's.
 TRIBUTARY_BASE ?= $(or $(shell sed -n 's/^TRIBUTARY_BASE=//p' .env 2>/dev/null),debian:bookworm-slim)
-# A client without the buildx plugin says so at every build, unless it is told that the classic builder is meant.
-BUILDKIT = $(if $(shell docker buildx version 2>/dev/null),1,0)
 IMAGES := edge cloud device keys
 COMPOSE ?= $(if $(shell docker compose version 2>/dev/null),docker compose,docker-compose)
 
@@ -22,7 +20,9 @@ image-keys: image-device
 
 $(IMAGES:%=image-%): image-%:
 	@echo "  IMAGE tributary-$* (on $(TRIBUTARY_BASE))"
-	$(Q)DOCKER_BUILDKIT=$(BUILDKIT) docker build -q -f deploy/Dockerfile --build-arg BASE=$(TRIBUTARY_BASE) --target $* -t tributary-$* . >/dev/null
+	@mkdir -p build
+	$(Q)docker build -f deploy/Dockerfile --build-arg BASE=$(TRIBUTARY_BASE) --target $* -t tributary-$* . \
+	    > build/image-$*.log 2>&1 || { tail -n 60 build/image-$*.log; exit 1; }
 
 # The limits, in bytes: a gateway's disk and its uplink are small.
 LIMIT_edge   := 20000000

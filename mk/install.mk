@@ -25,7 +25,7 @@ install: all ## into PREFIX (default /usr/local), below DESTDIR if set; PROGRAMS
 	        > $(DESTDIR)$(UNITDIR)/tributary-$$u.service; done
 	cp -r configs/. $(DESTDIR)$(SHAREDIR)/configs
 	cp -r data/mnist-sample $(DESTDIR)$(DATADIR)
-	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(DOCDIR)
+	install -m 644 LICENSE $(wildcard README.md docs/*.md) $(DESTDIR)$(DOCDIR)
 
 uninstall: ## what install put there; configs in etc and state stay
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%) $(UNITS:%=$(DESTDIR)$(UNITDIR)/tributary-%.service)
