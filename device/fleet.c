@@ -329,25 +329,34 @@ static void on_signal(void *ctx) {
     trib_timer_after(fleet->finish, LINGER_MS);
 }
 
-static bool answer_health(void *ctx, struct trib_buf *line) {
-    struct fleet *fleet = ctx;
-    uint64_t ready = 0, up = 0, down = 0, accepted = 0, refused = 0, updates = 0;
+struct totals {
+    uint64_t ready, updates, accepted, refused, up_bytes, down_bytes;
+};
+
+static struct totals add_up(const struct fleet *fleet) {
+    struct totals t = {0};
     for (size_t i = 0; i < fleet->count; i++) {
         struct trib_participant_status status = trib_participant_status(fleet->agents[i].participant);
-        ready += status.ready;
-        up += status.up_bytes;
-        down += status.down_bytes;
-        accepted += status.accepted;
-        refused += status.refused;
-        updates += fleet->agents[i].updates;
+        t.ready += status.ready;
+        t.up_bytes += status.up_bytes;
+        t.down_bytes += status.down_bytes;
+        t.accepted += status.accepted;
+        t.refused += status.refused;
+        t.updates += fleet->agents[i].updates;
     }
+    return t;
+}
+
+static bool answer_health(void *ctx, struct trib_buf *line) {
+    struct fleet *fleet = ctx;
+    struct totals t = add_up(fleet);
     const struct {
         const char *key;
         uint64_t value;
     } rows[] = {
-        {"devices", fleet->count}, {"ready", ready},       {"training", trainer_running(fleet->trainer)},
-        {"updates", updates},      {"accepted", accepted}, {"refused", refused},
-        {"up_bytes", up},          {"down_bytes", down}};
+        {"devices", fleet->count}, {"ready", t.ready},          {"training", trainer_running(fleet->trainer)},
+        {"updates", t.updates},    {"accepted", t.accepted},    {"refused", t.refused},
+        {"up_bytes", t.up_bytes},  {"down_bytes", t.down_bytes}};
     struct trib_json json = {.out = line};
     trib_json_begin(&json, '{');
     trib_json_key(&json, "name");
@@ -418,7 +427,13 @@ enum trib_status fleet_new(struct fleet **out, const struct trib_device_config *
 }
 
 enum trib_status fleet_run(struct fleet *fleet, struct trib_error *err) {
-    return trib_reactor_run(fleet->reactor, err);
+    enum trib_status status = trib_reactor_run(fleet->reactor, err);
+    struct totals t = add_up(fleet);
+    trib_log(fleet->log, TRIB_LOG_INFO, "stopped",
+             "updates=%" PRIu64 " accepted=%" PRIu64 " refused=%" PRIu64 " up_bytes=%" PRIu64
+             " down_bytes=%" PRIu64,
+             t.updates, t.accepted, t.refused, t.up_bytes, t.down_bytes);
+    return status;
 }
 
 void fleet_free(struct fleet **out) {

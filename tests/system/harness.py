@@ -171,6 +171,14 @@ class Daemon:
         except Failure as failure:
             raise Failure(f"{self.name}: {failure}; the last health line was {last}") from None
 
+    def count(self, key):
+        """A number of its health line, once it has one."""
+        return self.wait_health(lambda line: True, "it answers")[key]
+
+    def wait_more(self, key, more):
+        """So much more of it than now."""
+        return self.wait_count(key, self.count(key) + more)
+
     def wait_count(self, key, least, deadline_s=DEADLINE_S):
         return self.wait_health(lambda line: line.get(key, 0) >= least, f"{key} reaches {least}", deadline_s)
 

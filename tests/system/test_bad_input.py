@@ -33,7 +33,7 @@ def undisturbed():
     """The edge is well, and the honest device gets further."""
     line = edge.health()
     check(line is not None and line["well"] and line["store_failures"] == 0, f"the edge's health is {line}")
-    honest.wait_count("accepted", honest.health()["accepted"] + 1)
+    honest.wait_more("accepted", 1)
 
 
 def event(name, *texts):

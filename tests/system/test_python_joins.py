@@ -55,8 +55,7 @@ def test_leaves():
     """it left in peace: nothing malformed, nobody complained, the device goes on"""
     line = edge.health()
     same((line["malformed"], line["refused"]), (0, 0), "malformed and refused")
-    before = device.health()["accepted"]
-    device.wait_count("accepted", before + 3)
+    device.wait_more("accepted", 3)
     for daemon in (device, edge, cloud):
         daemon.stop()
 
