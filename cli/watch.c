@@ -52,19 +52,17 @@ struct watch {
 };
 
 static int usage(FILE *to) {
-    (void)fputs(
-        "usage: tributary watch LEDGER [--target ACCURACY] [--timeout TIME] [--summary]\n"
-        "Shows the newest run of a ledger while it goes on: a line for each evaluated version and each "
-        "second.\n"
-        "LEDGER is the cloud's ledger.db or its folder; it may not be there yet.\n"
-        "  --target 0.97   exit with 0 only if a version reached this accuracy (without: if the run "
-        "ended)\n"
-        "  --timeout 300s  give up after this time (0: never)\n"
-        "  --summary       end with a summary; its last line is for programs (demo: accuracy=...)\n"
-        "Bytes are those of whole messages, headers included. What they are compared with: a whole "
-        "model in f32 each\n"
-        "way for every update.\n",
-        to);
+    (void)fputs("usage: tributary watch LEDGER [--target ACCURACY] [--timeout TIME] [--summary]\n"
+                "Shows the newest run of a ledger while it goes on: a line for each evaluated version.\n"
+                "LEDGER is the cloud's ledger.db or its folder; it may not be there yet.\n"
+                "  --target 0.97   exit with 0 only if a version reached this accuracy (without: if the run "
+                "ended)\n"
+                "  --timeout 300s  give up after this time (0: never)\n"
+                "  --summary       end with a summary; its last line is for programs (demo: accuracy=...)\n"
+                "Bytes are those of whole messages, headers included. What they are compared with: a whole "
+                "model in f32 each\n"
+                "way for every update.\n",
+                to);
     return to == stdout ? CLI_DONE : CLI_USAGE;
 }
 
