@@ -177,6 +177,15 @@ static void fill_record(struct trib_record *record, const struct trib_aggregator
     trib_rec_set(record, BELOW_RAW, below_raw_bytes, msg->below_raw_bytes);
 }
 
+/* What was offered under a number that has a verdict by now concerns nobody. */
+static void drop_judged(struct trib_aggregator *a, struct session *s) {
+    uint64_t last = trib_session_peer(a, s)->last;
+    if (s->offering && s->offer->msg.number <= last) trib_aggregator_forget_offer(a, s);
+    if (s->incoming.blob == NULL || s->incoming.number > last) return;
+    a->status.in_flight_bytes -= s->incoming.total;
+    trib_inbound_drop(&s->incoming);
+}
+
 /* Judges an update whose payload is here (or is refused without it, `payload` NULL), and answers. */
 static void judge(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                   struct trib_blob *payload, size_t wire_bytes) {
@@ -214,6 +223,7 @@ static void judge(struct trib_aggregator *a, struct session *s, const struct tri
     trib_codec_free(&own);
     trib_rec_set(&record, VERDICT, verdict, reason == TRIB_REASON_NONE ? TRIB_ACCEPTED : TRIB_REFUSED);
     if (!trib_aggregator_record(a, &record)) return;
+    drop_judged(a, s);
     if (reason == TRIB_REASON_NONE) {
         a->status.accepted++;
         a->status.staleness_sum += staleness;
@@ -256,11 +266,13 @@ void trib_aggregator_grant_offers(struct trib_aggregator *a) {
     while (a->offer_first != 0) {
         struct session *s = &a->sessions[a->offer_first - 1];
         size_t bytes = (size_t)s->offer->msg.payload_bytes;
-        /* One transfer is always let in, so that a budget below the model's size still works. */
-        if (a->status.in_flight_bytes > 0 && a->status.in_flight_bytes + bytes > a->options.budget_bytes)
-            return;
+        /* What it replaces is its own. One transfer is always let in, so that a budget below the model's
+         * size still works. */
+        uint64_t mine = s->incoming.blob != NULL ? s->incoming.total : 0;
+        uint64_t others = a->status.in_flight_bytes - mine;
+        if (others > 0 && others + bytes > a->options.budget_bytes) return;
         trib_aggregator_forget_offer(a, s);
-        if (s->incoming.blob != NULL) a->status.in_flight_bytes -= s->incoming.total;
+        a->status.in_flight_bytes = others;
         if (trib_inbound_start(&s->incoming, s->offer->msg.number, bytes,
                                (uint32_t)s->offer->msg.payload_crc) != TRIB_OK) {
             trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, s->offer->msg.number, 5000,
@@ -271,6 +283,14 @@ void trib_aggregator_grant_offers(struct trib_aggregator *a) {
         s->piece_ms = a->now_ms;
         grant_pieces(a, s);
     }
+}
+
+/* Are pieces of this very payload here? */
+static bool under_way(const struct session *s) {
+    const struct trib_inbound *in = &s->incoming;
+    const struct trib_msg *offer = &s->offer->msg;
+    return in->blob != NULL && in->number == offer->number && in->total == offer->payload_bytes &&
+           in->crc == offer->payload_crc;
 }
 
 static void take_offer(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
@@ -296,6 +316,11 @@ static void take_offer(struct trib_aggregator *a, struct session *s, const struc
     memset(s->offer->codec, 0, sizeof s->offer->codec);
     if (msg->codec.size > 0) memcpy(s->offer->codec, msg->codec.data, msg->codec.size);
     s->offer->msg.codec = (struct trib_text){NULL, 0};
+    if (under_way(s)) { /* it has its room already */
+        trib_aggregator_forget_offer(a, s);
+        grant_pieces(a, s);
+        return;
+    }
     if (s->offering) return;
     s->offering = true;
     s->offer_next = 0;
@@ -343,12 +368,38 @@ void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const
     }
 }
 
+/* All of it is here: judged as if it had come in one frame. */
+static void judge_whole(struct trib_aggregator *a, struct session *s) {
+    struct offer *offer = s->offer;
+    uint32_t crc = s->incoming.crc;
+    trib_aggregator_forget_offer(a, s); /* it may have been offered again meanwhile */
+    s->offer = NULL;
+    offer->msg.codec = (struct trib_text){offer->codec, strlen(offer->codec)};
+    a->status.in_flight_bytes -= s->incoming.total;
+    struct trib_blob *whole = trib_inbound_take(&s->incoming);
+    if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
+        trib_aggregator_event(a, TRIB_LOG_WARN, "payload_damaged", "peer=%s number=%" PRIu64,
+                              trib_session_peer(a, s)->identity, offer->msg.number);
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, offer->msg.number, 100,
+                              "the payload arrived damaged: offer it again");
+    } else if (a->store_retry_ms > 0) {
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_STORE, offer->msg.number, a->store_retry_ms,
+                              "the journal cannot be written");
+    } else {
+        judge(a, s, &offer->msg, whole, trib_zmtp_bytes(64, trib_blob_size(whole)));
+    }
+    trib_blob_unref(&whole);
+    trib_free(offer);
+    trib_aggregator_grant_offers(a);
+}
+
 void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                               struct trib_blob *payload) {
     struct trib_inbound *in = &s->incoming;
     if (in->blob == NULL || msg->number != in->number || s->offer == NULL ||
         s->offer->msg.number != in->number)
         return;
+    size_t before = in->have, half = a->options.chunk_bytes * (WINDOW_CHUNKS / 2);
     enum trib_status status =
         trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
     s->piece_ms = a->now_ms;
@@ -356,28 +407,9 @@ void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, cons
         a->status.malformed++;
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_MALFORMED, msg->number, 0,
                               "a piece outside its payload");
-        return;
+    } else if (trib_inbound_complete(in)) {
+        judge_whole(a, s);
+    } else if (status == TRIB_AGAIN || in->have / half != before / half) { /* pieces are of any size */
+        grant_pieces(a, s);
     }
-    if (!trib_inbound_complete(in)) {
-        if (status == TRIB_AGAIN || in->have % (a->options.chunk_bytes * (WINDOW_CHUNKS / 2)) == 0)
-            grant_pieces(a, s);
-        return;
-    }
-    uint32_t crc = in->crc;
-    struct offer *offer = s->offer;
-    s->offer = NULL;
-    offer->msg.codec = (struct trib_text){offer->codec, strlen(offer->codec)};
-    a->status.in_flight_bytes -= in->total;
-    struct trib_blob *whole = trib_inbound_take(in);
-    if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
-        trib_aggregator_event(a, TRIB_LOG_WARN, "payload_damaged", "peer=%s number=%" PRIu64,
-                              trib_session_peer(a, s)->identity, msg->number);
-        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, msg->number, 100,
-                              "the payload arrived damaged: offer it again");
-    } else {
-        judge(a, s, &offer->msg, whole, trib_zmtp_bytes(64, trib_blob_size(whole)));
-    }
-    trib_blob_unref(&whole);
-    trib_free(offer);
-    trib_aggregator_grant_offers(a);
 }

@@ -132,10 +132,10 @@ void trib_participant_on_model(struct trib_participant *p, const struct trib_msg
                                struct trib_blob *payload) {
     const struct trib_state *s = p->state;
     if (p->training) return; /* asked for before; the next one will do */
-    bool held = s->has_model && msg->to_version == s->parent_version &&
+    bool held = s->has_model && !p->without_model && msg->to_version == s->parent_version &&
                 memcmp(msg->to_digest, s->parent_chain, sizeof msg->to_digest) == 0;
     if (held || msg->kind == TRIB_MODEL_CURRENT) {
-        if (held && !p->without_model)
+        if (held)
             model_ready(p);
         else
             start_over(p, "told that another version is held");
@@ -165,6 +165,7 @@ void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg
     struct trib_inbound *in = &p->incoming;
     if (in->blob == NULL || msg->number != in->number) return;
     p->pull_sent_ms = p->now_ms;
+    size_t before = in->have, half = (size_t)CHUNK_BYTES * (WINDOW_CHUNKS / 2);
     enum trib_status status =
         trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
     if (status == TRIB_INVALID) {
@@ -173,8 +174,7 @@ void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg
     }
     if (!trib_inbound_complete(in)) {
         /* Half a window ahead is enough to keep the line busy. */
-        if (status == TRIB_AGAIN || in->have % ((size_t)CHUNK_BYTES * (WINDOW_CHUNKS / 2)) == 0)
-            trib_participant_credit(p);
+        if (status == TRIB_AGAIN || in->have / half != before / half) trib_participant_credit(p);
         return;
     }
     uint32_t crc = in->crc;
