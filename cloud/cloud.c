@@ -77,6 +77,12 @@ static enum trib_status on_ready(void *ctx, struct trib_node *node, struct trib_
     const struct trib_state *state = trib_node_state(node);
     bool resume = state->started && (cloud->begun || (!state->stopped && cloud->config->run_resume));
     if (resume) {
+        const struct trib_plan *ours = &cloud->config->plan;
+        if (strcmp(state->plan.dataset, ours->dataset) != 0)
+            return trib_fail(err, TRIB_INVALID,
+                             "the run in this store is of data set %s, plan.data.set is %s; end it with "
+                             "--set run.resume=false, or use another store.path",
+                             state->plan.dataset, ours->dataset);
         if (memcmp(state->schema.fingerprint, cloud->task.schema.fingerprint, TRIB_DIGEST_BYTES) != 0)
             return trib_fail(err, TRIB_INVALID,
                              "the run in this store is of another model than plan.model; end it with "

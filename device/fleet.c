@@ -31,6 +31,7 @@ struct agent {
     struct trib_rng rng;
     double factor;
     bool queued, finished;
+    bool complained; /* said once why it cannot train */
     uint64_t updates;
     struct job *done; /* trained, and held back until its device would have had it */
 };
@@ -46,7 +47,7 @@ struct fleet {
     struct trib_spread delay;
     struct trainer *trainer;
     struct trib_task task;
-    bool task_open, stopping;
+    bool task_open, stopping, failed;
     uint64_t wall_offset_ms;
     struct trib_buf task_plan; /* of the task that is open */
     size_t count, finished;
@@ -115,7 +116,7 @@ static enum trib_status make_job(struct agent *agent, struct job **out, struct t
     memcpy(job->start, state->G, n * sizeof *job->start);
     memcpy(job->trained, state->G, n * sizeof *job->trained);
     job->options = fleet->task.train;
-    job->options.lr = trib_train_lr(&fleet->task.train, agent->updates);
+    job->options.lr = trib_train_lr(&fleet->task.train, state->parent_version);
     job->options.seed = trib_mix64(state->plan.seed ^ trib_mix64(agent->index << 32 | agent->updates));
     job->submission = (struct trib_submission){.base_version = state->parent_version,
                                                .parent_incarnation = state->parent_incarnation,
@@ -136,14 +137,16 @@ static void dispatch(struct fleet *fleet) {
         fleet->queue_count--;
         agent->queued = false;
         if (job != NULL) {
+            agent->complained = false;
             trainer_submit(fleet->trainer, &job);
             continue;
         }
-        if (status != TRIB_NOT_FOUND)
+        if (status != TRIB_NOT_FOUND && !agent->complained)
             trib_log(fleet->log, TRIB_LOG_ERROR, "training_impossible", "device=%s error=\"%s\"", agent->name,
                      err.text);
+        agent->complained = status != TRIB_NOT_FOUND;
         trib_participant_abandon(agent->participant, now_ms(fleet));
-        settle(agent);
+        trib_timer_at(agent->wake, 0); /* not settled here: that would come back to this function */
     }
 }
 
@@ -236,6 +239,7 @@ static void carry_out(struct agent *agent) {
     if (agent->outbox.failed != TRIB_OK) {
         trib_log(fleet->log, TRIB_LOG_ERROR, "device_failed", "device=%s error=\"%s\"", agent->name,
                  agent->outbox.error.text);
+        fleet->failed = true;
         trib_timer_after(fleet->finish, 0);
     }
 }
@@ -433,6 +437,8 @@ enum trib_status fleet_run(struct fleet *fleet, struct trib_error *err) {
              "updates=%" PRIu64 " accepted=%" PRIu64 " refused=%" PRIu64 " up_bytes=%" PRIu64
              " down_bytes=%" PRIu64,
              t.updates, t.accepted, t.refused, t.up_bytes, t.down_bytes);
+    if (status == TRIB_OK && fleet->failed)
+        status = trib_fail(err, TRIB_NOMEM, "a device failed: see its line above");
     return status;
 }
 

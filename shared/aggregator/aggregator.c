@@ -317,6 +317,21 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
     if (a->state->stopped) say_bye(a, s, TRIB_BYE_FINISHED);
 }
 
+/* The node took another incarnation (a new run, a restore): nobody's session stands for it. */
+static void begin_again_if_due(struct trib_aggregator *a) {
+    if (a->incarnation == a->state->incarnation) return;
+    a->incarnation = a->state->incarnation;
+    a->advanced = 0;
+    trib_aggregator_drop_cache(a);
+    for (size_t i = 0; i < a->session_count; i++) {
+        struct session *s = &a->sessions[i];
+        if (s->number == 0) continue;
+        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_HELLO, 0, 0, "a new run: say HELLO");
+        close_session(a, s);
+    }
+    if (a->presence != NULL) memset(a->presence, 0, a->presence_capacity * sizeof *a->presence);
+}
+
 /* ---- dispatch ---- */
 
 static struct session *find_session(struct trib_aggregator *a, trib_child_route route, const char *identity,
@@ -370,6 +385,7 @@ void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_ch
                              const char *identity, const void *frame, size_t frame_bytes,
                              struct trib_blob *payload) {
     a->now_ms = now_ms;
+    begin_again_if_due(a);
     size_t wire = trib_zmtp_bytes(frame_bytes, trib_blob_size(payload));
     a->status.up_bytes += wire;
     struct trib_msg msg;
@@ -431,23 +447,9 @@ static void look_over(struct trib_aggregator *a) {
     }
 }
 
-/* The node took another incarnation (a new run, a restore): nobody's session stands for it. */
-static void begin_again(struct trib_aggregator *a) {
-    a->incarnation = a->state->incarnation;
-    a->advanced = 0;
-    trib_aggregator_drop_cache(a);
-    for (size_t i = 0; i < a->session_count; i++) {
-        struct session *s = &a->sessions[i];
-        if (s->number == 0) continue;
-        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_HELLO, 0, 0, "a new run: say HELLO");
-        close_session(a, s);
-    }
-    if (a->presence != NULL) memset(a->presence, 0, a->presence_capacity * sizeof *a->presence);
-}
-
 uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms) {
     a->now_ms = now_ms;
-    if (a->incarnation != a->state->incarnation) begin_again(a);
+    begin_again_if_due(a);
     if (!a->state->started || a->leaving) return UINT64_MAX;
     look_over(a);
     uint64_t commit_wake, advance_wake;
@@ -488,6 +490,7 @@ void trib_aggregator_sum_regions(struct trib_aggregator *a) {
 }
 
 uint64_t trib_aggregator_region(struct trib_aggregator *a) {
+    begin_again_if_due(a);
     trib_aggregator_sum_regions(a);
     return (uint64_t)a->region_sum;
 }

@@ -25,6 +25,24 @@ static bool publish_due(const struct trib_aggregator *a, uint64_t *at_ms) {
     return a->now_ms >= *at_ms;
 }
 
+/* The sum has become NaN or infinite: a cloud's run cannot go on; an edge drops its own part. */
+static void give_up(struct trib_aggregator *a) {
+    if (a->state->role == TRIB_ROLE_CLOUD) {
+        trib_aggregator_finish(a, a->now_ms, "diverged");
+        return;
+    }
+    struct trib_record record = {.kind = TRIB_REC_VOID};
+    trib_rec_set(&record, TEXT, text, ((struct trib_text){"not_finite", 10}));
+    (void)trib_aggregator_record(a, &record);
+}
+
+/* Synchronous tiers: the next round begins when the parent's answer to the last one is here. Until then
+ * nothing is published either: an own commit that were would be the newest base once the answer has come, and
+ * given out while publish_interval keeps back the version that has the answer in it. */
+static bool on_hold(const struct trib_state *s) {
+    return s->plan.hold && s->role == TRIB_ROLE_EDGE && (s->held_count > 0 || s->gathered.updates > 0);
+}
+
 static void publish(struct trib_aggregator *a) {
     struct trib_state *s = a->state;
     struct trib_record record = {.kind = TRIB_REC_PUBLISH};
@@ -37,6 +55,7 @@ static void publish(struct trib_aggregator *a) {
         struct trib_error err;
         if (trib_codec_encode(s->codec_pub, &source, &record.payload, &err) != TRIB_OK) {
             trib_aggregator_event(a, TRIB_LOG_ERROR, "publish_failed", "error=\"%s\"", err.text);
+            give_up(a);
             return;
         }
         trib_rec_set(&record, MODEL_KIND, model_kind, TRIB_MODEL_INCREMENTS);
@@ -176,13 +195,11 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
         return;
     }
     uint64_t at;
-    if (publish_due(a, &at)) publish(a);
-    /* Synchronous tiers: the next round begins when the parent's answer to the last one is here. */
-    bool on_hold =
-        s->plan.hold && s->role == TRIB_ROLE_EDGE && (s->held_count > 0 || s->gathered.updates > 0);
+    bool due = publish_due(a, &at), held = on_hold(s);
+    if (due && !held) publish(a);
     bool answered = trib_rule_synchronous(s->rule) && s->base_count > 0 &&
                     trib_session_peer(a, session)->answered == s->published + 1;
-    if (s->base_count == 0 || on_hold || answered)
+    if (s->base_count == 0 || held || answered)
         wait_for(a, session, at != UINT64_MAX && at > a->now_ms ? at - a->now_ms : WAIT_MS);
     else
         serve(a, session, msg);
@@ -205,9 +222,7 @@ void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
     const struct trib_state *s = a->state;
     *wake_ms = UINT64_MAX;
     if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
-    bool on_hold =
-        s->plan.hold && s->role == TRIB_ROLE_EDGE && (s->held_count > 0 || s->gathered.updates > 0);
-    if (on_hold) return;
+    if (on_hold(s)) return;
     uint64_t at;
     if (!publish_due(a, &at) && at != UINT64_MAX) {
         *wake_ms = at;

@@ -78,7 +78,7 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
         ROW(S, parent.allow_keys, "keys.allow", STRING, "",                                                  \
             .help =                                                                                          \
                 "File with the public keys of the participants that may connect (`tributary keys allow`)."), \
-        ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 1e6,                          \
+        ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 65535,                          \
             .help = "Participants that a run may have, also those that left; more are told to come back."),  \
         ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536,                   \
             .max = 1099511627776.0,                                                                          \

@@ -1,7 +1,7 @@
 /* The history of training, for people who ask in SQL: docs/ledger.md has every table, column and unit.
  *
  * Written as a projection of journal records (shared/store/store.h): a row is in the transaction of the
- * record that it tells of. The cloud's journal and ledger are one file; an edge or device keeps the same
+ * record that it tells of. The cloud's journal and ledger are one file; an edge keeps the same
  * tables in its own. Read by `tributary history` and the dashboard, while the run goes on if they like. */
 #ifndef TRIB_LEDGER_LEDGER_H
 #define TRIB_LEDGER_LEDGER_H

@@ -36,6 +36,12 @@ struct trib_plan {
     uint64_t stop_ms;       /* 0: off */
 };
 
+/* Reads flat "name: value" lines on top of the defaults; *plan must be zeroed or released. Names that this
+ * version does not know are passed over (a newer cloud may send more); known ones are checked. `origin`
+ * stands in errors. */
+enum trib_status trib_plan_read(const char *text, size_t bytes, const char *origin, struct trib_plan *plan,
+                                struct trib_error *err) TRIB_MUST_USE;
+
 extern const struct trib_option trib_plan_options[]; /* names without the "plan." */
 extern const size_t trib_plan_option_count;
 

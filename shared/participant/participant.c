@@ -136,6 +136,24 @@ void trib_participant_connected(struct trib_participant *p, uint64_t now_ms) {
     say_hello(p);
 }
 
+/* Can this node take part? Tried on a state of its own, so that a plan or model that it cannot do is refused
+ * and nothing is lost. */
+static bool run_is_possible(struct trib_participant *p, const struct trib_record *start) {
+    struct trib_state *trial = NULL;
+    struct trib_record copy = *start;
+    struct trib_error err = {0};
+    enum trib_status status = trib_state_new(p->state->role, &p->state->limits, &trial, &err);
+    if (status == TRIB_OK) status = trib_state_apply(trial, &copy, &err);
+    trib_state_free(&trial);
+    if (status == TRIB_OK) return true;
+    char quoted[400];
+    trib_outbox_event(p->outbox, p->state, p->now_ms, false, TRIB_LOG_ERROR, "run_refused", "error=%s",
+                      trib_log_quote(quoted, sizeof quoted, err.text));
+    p->backoff_ms = REFUSED_MS;
+    trib_participant_reconnect(p, "run_refused");
+    return false;
+}
+
 /* Another parent, or a new run of the same: what was built for the old one is void. */
 static bool begin_run(struct trib_participant *p, const struct trib_msg *msg) {
     struct trib_record record = {.kind = TRIB_REC_START};
@@ -146,6 +164,7 @@ static bool begin_run(struct trib_participant *p, const struct trib_msg *msg) {
     trib_rec_set(&record, SCHEMA, schema, msg->schema);
     memcpy(record.run, msg->run, sizeof record.run);
     record.present |= (uint64_t)1 << TRIB_R_RUN;
+    if (!run_is_possible(p, &record)) return false;
     p->training = p->finished = false;
     trib_inbound_drop(&p->incoming);
     return trib_participant_record(p, &record);
@@ -337,6 +356,8 @@ static uint64_t poll_ready(struct trib_participant *p) {
     else if (p->state->role == TRIB_ROLE_EDGE)
         wake = earlier(wake, at);
 
+    /* A model may have said what a lost ACK did not. */
+    if (trib_participant_unacknowledged(p) == NULL) p->pushed_number = 0;
     bool push_due = trib_participant_unacknowledged(p) != NULL &&
                     (p->pushed_number == 0 || p->now_ms - p->pushed_ms >= REPLY_MS);
     if (push_due && p->now_ms >= p->retry_push_ms)

@@ -113,11 +113,8 @@ static void plan_and_schema(struct archive *ar, struct trib_state *state) {
         bytes(ar, schema.data, schema_bytes);
     }
     if (reading(ar) && ar->status == TRIB_OK) {
-        ar->status = trib_options_defaults(trib_plan_options, trib_plan_option_count, &state->plan, ar->err);
-        if (ar->status == TRIB_OK)
-            ar->status = trib_options_parse(trib_plan_options, trib_plan_option_count, &state->plan,
-                                            trib_buf_text(&state->plan_text), plan_bytes,
-                                            "the checkpoint's plan", ar->err);
+        ar->status = trib_plan_read(trib_buf_text(&state->plan_text), plan_bytes, "the checkpoint's plan",
+                                    &state->plan, ar->err);
         if (ar->status == TRIB_OK)
             ar->status = trib_schema_parse(&state->schema, (const char *)schema.data, schema_bytes, ar->err);
         if (ar->status == TRIB_OK && state->schema.parameters > state->limits.max_parameters)
