@@ -12,8 +12,9 @@ enum {
     REPLY_MS = 10 * 1000,     /* a request is repeated after so long without a byte from the parent */
     BACKOFF_MIN_MS = 200,     /* between connections */
     BACKOFF_MAX_MS = 15 * 1000,
-    REFUSED_MS = 60 * 1000, /* after a run that this node cannot take part in */
-    EDGE_PULL_MS = 5 * 1000 /* an edge asks so often even if no ADVANCE came */
+    REFUSED_MS = 60 * 1000,             /* after a run that this node cannot take part in */
+    LONGEST_WAIT_MS = 24 * 3600 * 1000, /* whatever a parent says */
+    EDGE_PULL_MS = 5 * 1000             /* an edge asks so often even if no ADVANCE came */
 };
 
 enum phase { CLOSED, HELLO, READY };

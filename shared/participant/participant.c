@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 enum trib_status trib_participant_new(const struct trib_participant_options *options,
                                       struct trib_state *state, struct trib_outbox *outbox,
                                       struct trib_participant **out, struct trib_error *err) {
@@ -204,7 +208,7 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     p->credit = msg->credit;
     p->sent_credited = 0;
     p->backoff_ms = BACKOFF_MIN_MS;
-    if (msg->heartbeat_ms > 0) p->heartbeat_ms = msg->heartbeat_ms;
+    if (msg->heartbeat_ms > 0) p->heartbeat_ms = earlier(msg->heartbeat_ms, LONGEST_WAIT_MS);
     p->want_model = !p->training;
     p->pull_at_ms = p->retry_push_ms = p->now_ms;
     p->last_number = msg->last_number;
@@ -231,7 +235,7 @@ static void on_bye(struct trib_participant *p, const struct trib_msg *msg) {
 }
 
 static void on_error(struct trib_participant *p, const struct trib_msg *msg) {
-    uint64_t wait = msg->wait_ms > 0 ? msg->wait_ms : 1000;
+    uint64_t wait = msg->wait_ms > 0 ? earlier(msg->wait_ms, LONGEST_WAIT_MS) : 1000;
     char detail[160];
     (void)snprintf(detail, sizeof detail, "%.*s", (int)(msg->detail.size < 120 ? msg->detail.size : 120),
                    msg->detail.data != NULL ? msg->detail.data : "");
@@ -288,7 +292,8 @@ static void on_ready(struct trib_participant *p, const struct trib_msg *msg, str
         break;
     case TRIB_WAIT:
         p->pull_open = false;
-        p->pull_at_ms = p->now_ms + msg->wait_ms + trib_rng_below(&p->rng, msg->wait_ms / 8 + 1);
+        p->pull_at_ms = p->now_ms + earlier(msg->wait_ms, LONGEST_WAIT_MS);
+        p->pull_at_ms += trib_rng_below(&p->rng, (p->pull_at_ms - p->now_ms) / 8 + 1);
         break;
     default: break;
     }
@@ -330,10 +335,6 @@ void trib_participant_credit(struct trib_participant *p) {
     trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, CHUNK_BYTES);
     trib_msg_set(&msg, WINDOW_BYTES, window_bytes, (uint64_t)WINDOW_CHUNKS * CHUNK_BYTES);
     trib_participant_send(p, &msg, NULL);
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
 }
 
 static uint64_t poll_closed(struct trib_participant *p) {

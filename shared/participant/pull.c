@@ -88,8 +88,9 @@ static void model_ready(struct trib_participant *p) {
     p->pull_open = false;
     p->without_model = false;
     if (p->state->role == TRIB_ROLE_DEVICE) {
-        p->want_model = false;
+        /* Before its last update is judged it cannot go on: then it asks again. */
         if (p->training || trib_participant_unacknowledged(p) != NULL) return;
+        p->want_model = false;
         p->training = true;
         trib_outbox_simple(p->outbox, TRIB_ACTION_TRAIN);
     } else {
@@ -163,7 +164,7 @@ void trib_participant_on_model(struct trib_participant *p, const struct trib_msg
 void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg *msg,
                                struct trib_blob *payload) {
     struct trib_inbound *in = &p->incoming;
-    if (in->blob == NULL || msg->number != in->number) return;
+    if (in->blob == NULL || msg->number != in->number || p->training) return;
     p->pull_sent_ms = p->now_ms;
     size_t before = in->have, half = (size_t)CHUNK_BYTES * (WINDOW_CHUNKS / 2);
     enum trib_status status =

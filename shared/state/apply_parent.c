@@ -27,8 +27,14 @@ enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record
                                     struct trib_error *err) {
     if (record->number != state->next_number || state->held_count == TRIB_HELD_MAX || record->payload == NULL)
         return damaged(err, record, "an update out of order, without its bytes, or beyond what may be held");
-    trib_codec_add(state->codec_out, trib_blob_data(record->payload), trib_blob_size(record->payload),
-                   trib_state_parameters(state), -1.0f, state->own);
+    size_t n = trib_state_parameters(state);
+    bool replayed = state->role == TRIB_ROLE_DEVICE && !state->gathered_here;
+    if (replayed) /* what it was made of is not recorded: nothing is known to be left of it */
+        memset(state->own, 0, n * sizeof *state->own);
+    else
+        trib_codec_add(state->codec_out, trib_blob_data(record->payload), trib_blob_size(record->payload), n,
+                       -1.0f, state->own);
+    state->gathered_here = false;
     struct trib_held *held = &state->held[state->held_count++];
     *held = (struct trib_held){.number = record->number,
                                .base_version = record->base_version,

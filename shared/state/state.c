@@ -204,4 +204,5 @@ void trib_state_model(const struct trib_state *state, float *out) {
 void trib_state_gather(struct trib_state *state, const float *difference) {
     TRIB_ASSERT(state->role == TRIB_ROLE_DEVICE && state->own != NULL);
     trib_kernels()->add_scaled(state->own, difference, 1.0f, trib_state_parameters(state));
+    state->gathered_here = true;
 }

@@ -148,6 +148,7 @@ struct trib_state {
 
     /* its own part */
     float *own;
+    bool gathered_here; /* device: own has a difference that no forward has taken yet; not in checkpoints */
     struct trib_gathered gathered;
     uint64_t generation; /* counts forwards; see trib_peer.forward_generation */
     float *A;
