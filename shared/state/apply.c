@@ -62,11 +62,7 @@ void trib_state_void(struct trib_state *state, bool held) {
 static enum trib_status read_plan(struct trib_state *state, const struct trib_record *record,
                                   struct trib_error *err) {
     enum trib_status status =
-        trib_options_defaults(trib_plan_options, trib_plan_option_count, &state->plan, err);
-    if (status == TRIB_OK)
-        status = trib_options_parse(trib_plan_options, trib_plan_option_count, &state->plan,
-                                    record->plan.size > 0 ? record->plan.data : "", record->plan.size,
-                                    "the plan", err);
+        trib_plan_read(record->plan.data, record->plan.size, "the plan", &state->plan, err);
     if (status != TRIB_OK) return status;
     trib_buf_append(&state->plan_text, record->plan.data, record->plan.size);
     if (state->plan_text.failed) return trib_fail(err, TRIB_NOMEM, "out of memory for the plan");

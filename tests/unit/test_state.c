@@ -350,6 +350,22 @@ static void histograms_stay_bounded_and_keep_their_samples(void **unused) {
     assert_int_equal(trib_histogram_base(&two), 17); /* mean 17.4 */
 }
 
+static void a_plan_may_say_more_than_is_known_but_nothing_wrong(void **unused) {
+    (void)unused;
+    struct trib_state *s = start(TRIB_ROLE_CLOUD, "cloud.rule: fedasync\nof.a.later.version: 7\n");
+    assert_int_equal(trib_rule_form(s->rule), TRIB_RULE_IMMEDIATE);
+    trib_state_free(&s);
+    struct trib_state_limits limits = {0};
+    assert_int_equal(trib_state_new(TRIB_ROLE_EDGE, &limits, &s, NULL), TRIB_OK);
+    struct trib_record record = {.kind = TRIB_REC_START};
+    trib_rec_set(&record, PLAN, plan, text("edge.rule: fedbuf(k=3)\n"));
+    trib_rec_set(&record, SCHEMA, schema, text(schema_text));
+    struct trib_error err;
+    assert_int_equal(trib_state_apply(s, &record, &err), TRIB_INVALID);
+    assert_non_null(strstr(err.text, "fedbuff"));
+    trib_state_free(&s);
+}
+
 static void a_journal_with_a_gap_is_refused(void **unused) {
     (void)unused;
     struct trib_state *s = start(TRIB_ROLE_CLOUD, "cloud.rule: fedasync\n");
@@ -374,6 +390,7 @@ int main(void) {
         cmocka_unit_test(numbers_are_consumed_in_order),
         cmocka_unit_test(a_new_incarnation_retires_the_old_one),
         cmocka_unit_test(histograms_stay_bounded_and_keep_their_samples),
+        cmocka_unit_test(a_plan_may_say_more_than_is_known_but_nothing_wrong),
         cmocka_unit_test(a_journal_with_a_gap_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
