@@ -448,6 +448,27 @@ static void test_round_ends_when_the_silent_are_gone(void **unused) {
     role_stop(&node);
 }
 
+/* An edge on hold gives out nothing, and publishes nothing: its own commit would be the newest base when the
+ * parent's answer has come. */
+static void test_nothing_is_published_on_hold(void **unused) {
+    (void)unused;
+    struct role_node node;
+    edge_with(&node, "edge.rule: fedavg\nforward.hold: true\npublish.interval: 0\n");
+    uint64_t a = role_join(&node, 1, "a", 11);
+    uint64_t base = pull(&node, a, NULL)->msg.to_version;
+    assert_int_equal(role_update(&node, 1, role_push(a, 1, base), 1.0f)->verdict, TRIB_ACCEPTED);
+    assert_int_equal(node.state->commits, 1);
+    size_t published = role_recorded(&node, TRIB_REC_PUBLISH);
+    struct trib_msg msg = role_pull(a, NULL);
+    role_deliver(&node, 1, NULL, &msg, NULL);
+    (void)role_next(&node, TRIB_WAIT);
+    role_wait(&node, 1000);
+    role_silent(&node);
+    assert_int_equal(role_recorded(&node, TRIB_REC_PUBLISH), published);
+    assert_int_equal(node.state->published, base);
+    role_stop(&node);
+}
+
 static void test_weights_at_the_cloud(void **unused) {
     (void)unused;
     struct role_node node;
@@ -707,6 +728,7 @@ int main(void) {
         cmocka_unit_test(test_fence),
         cmocka_unit_test(test_synchronous_round),
         cmocka_unit_test(test_round_ends_when_the_silent_are_gone),
+        cmocka_unit_test(test_nothing_is_published_on_hold),
         cmocka_unit_test(test_weights_at_the_cloud),
         cmocka_unit_test(test_pull),
         cmocka_unit_test(test_several_increments),
