@@ -32,6 +32,7 @@ struct agent {
     double factor;
     bool queued, finished;
     bool complained; /* said once why it cannot train */
+    bool refused;    /* said once that its parent does not take it */
     uint64_t updates;
     struct job *done; /* trained, and held back until its device would have had it */
 };
@@ -139,6 +140,7 @@ static void dispatch(struct fleet *fleet) {
         if (job != NULL) {
             agent->complained = false;
             trainer_submit(fleet->trainer, &job);
+            job_free(job);
             continue;
         }
         if (status != TRIB_NOT_FOUND && !agent->complained)
@@ -266,6 +268,19 @@ static void on_message(void *ctx, const struct trib_incoming *in) {
     settle(agent);
 }
 
+static void on_link(void *ctx, enum trib_link link) {
+    struct agent *agent = ctx;
+    if (link == TRIB_LINK_UP) agent->refused = false;
+    if ((link != TRIB_LINK_REFUSED && link != TRIB_LINK_FOREIGN) || agent->refused) return;
+    agent->refused = true;
+    trib_log(agent->fleet->log, TRIB_LOG_ERROR, "uplink_link", "device=%s link=%s endpoint=%s hint=\"%s\"",
+             agent->name, link == TRIB_LINK_REFUSED ? "refused" : "foreign",
+             agent->fleet->config->upstream.endpoint,
+             link == TRIB_LINK_REFUSED
+                 ? "the parent must have this device's public key in its allow-list"
+                 : "is upstream.key the parent's, and does it use keys? is it a Tributary node?");
+}
+
 /* ---- making ---- */
 
 /* Line `i` of a list of factors, taken in turn; one that is a spread is drawn from. */
@@ -290,13 +305,15 @@ static enum trib_status open_client(struct fleet *fleet, struct agent *agent, st
         enum trib_status status = trib_keys_load(path, true, &agent->keys, NULL, err);
         if (status != TRIB_OK) return status;
     }
-    struct trib_client_options client = {.context = fleet->context,
-                                         .reactor = fleet->reactor,
-                                         .endpoint = c->upstream.endpoint,
-                                         .allow_insecure = c->node.allow_insecure,
-                                         .keys = keys ? &agent->keys : NULL,
-                                         .server_key = keys ? fleet->parent_keys.public_key : NULL,
-                                         .events = {.ctx = agent, .message = on_message}};
+    struct trib_client_options client = {
+        .context = fleet->context,
+        .reactor = fleet->reactor,
+        .endpoint = c->upstream.endpoint,
+        .allow_insecure = c->node.allow_insecure,
+        .keys = keys ? &agent->keys : NULL,
+        .server_key = keys ? fleet->parent_keys.public_key : NULL,
+        /* Watched where keys can be wrong: it costs two sockets. */
+        .events = {.ctx = agent, .message = on_message, .link = keys ? on_link : NULL}};
     return trib_client_new(&agent->client, &client, err);
 }
 

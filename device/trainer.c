@@ -147,6 +147,7 @@ size_t trainer_running(const struct trainer *trainer) {
 }
 
 void trainer_submit(struct trainer *trainer, struct job **job) {
+    TRIB_ASSERT(trainer_idle(trainer));
     for (size_t i = 0; i < trainer->count; i++) {
         struct worker *worker = &trainer->workers[i];
         if (worker->busy) continue;
@@ -157,5 +158,4 @@ void trainer_submit(struct trainer *trainer, struct job **job) {
         *job = NULL;
         return;
     }
-    TRIB_ASSERT(!"a worker is free");
 }

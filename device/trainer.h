@@ -30,7 +30,8 @@ enum trib_status trainer_new(struct trainer **out, struct trib_reactor *reactor,
 void trainer_free(struct trainer **trainer);
 bool trainer_idle(const struct trainer *trainer); /* is a worker free? */
 size_t trainer_running(const struct trainer *trainer);
-/* Takes the job over (NULL afterwards); only when trainer_idle. */
+/* Takes the job over (NULL afterwards); only when trainer_idle. Left to the caller if the threads are ending.
+ */
 void trainer_submit(struct trainer *trainer, struct job **job);
 
 struct job *job_new(size_t parameters); /* NULL when memory runs out */
