@@ -70,12 +70,18 @@ static bool counts(const struct trib_msg *msg) {
     return msg->histogram.count == 0 || (msg->histogram.count % 2 == 0 && left == 0);
 }
 
+/* Is the run over? Its last version may come in the middle of a batch, before the program has said so. */
+static bool is_over(const struct trib_state *s) {
+    uint64_t last = s->role == TRIB_ROLE_CLOUD ? s->plan.stop_versions : 0;
+    return s->stopped || (last > 0 && s->version >= last);
+}
+
 /* What can be said before the payload is there. */
 static enum trib_reason judge_header(const struct trib_aggregator *a, const struct trib_peer *peer,
                                      const struct trib_msg *msg, uint64_t *staleness) {
     const struct trib_state *s = a->state;
     *staleness = 0;
-    if (s->stopped) return TRIB_REASON_FINISHED;
+    if (is_over(s)) return TRIB_REASON_FINISHED;
     const struct trib_base *base = trib_state_base(s, msg->base_version);
     if (base == NULL) return TRIB_REASON_BASE;
     if (trib_msg_has(msg, BASE_DIGEST) && memcmp(msg->base_digest, base->chain, sizeof msg->base_digest) != 0)

@@ -496,6 +496,22 @@ static void test_weights_at_the_cloud(void **unused) {
     role_stop(&node);
 }
 
+/* The last version is the last, also before anybody has said that the run is over. */
+static void test_no_version_behind_the_last(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, "cloud.rule: fedasync\nstop.versions: 2\n");
+    uint64_t a = role_join(&node, 1, "a", 11);
+    (void)pull(&node, a, NULL);
+    for (uint64_t number = 1; number <= 2; number++)
+        assert_int_equal(role_update(&node, 1, role_push(a, number, 0), 1.0f)->verdict, TRIB_ACCEPTED);
+    struct trib_blob *payload = role_floats(ROLE_N, 1.0f);
+    assert_int_equal(refused(&node, role_push(a, 3, 0), payload), TRIB_REASON_FINISHED);
+    trib_blob_unref(&payload);
+    assert_int_equal(node.state->version, 2);
+    role_stop(&node);
+}
+
 /* ---- models ---- */
 
 static void test_pull(void **unused) {
@@ -730,6 +746,7 @@ int main(void) {
         cmocka_unit_test(test_round_ends_when_the_silent_are_gone),
         cmocka_unit_test(test_nothing_is_published_on_hold),
         cmocka_unit_test(test_weights_at_the_cloud),
+        cmocka_unit_test(test_no_version_behind_the_last),
         cmocka_unit_test(test_pull),
         cmocka_unit_test(test_several_increments),
         cmocka_unit_test(test_publication_interval),
