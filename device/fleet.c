@@ -449,6 +449,7 @@ enum trib_status fleet_new(struct fleet **out, const struct trib_device_config *
 
 enum trib_status fleet_run(struct fleet *fleet, struct trib_error *err) {
     enum trib_status status = trib_reactor_run(fleet->reactor, err);
+    (void)signal(SIGTERM, SIG_IGN); /* it is ending already: one that comes now must not kill it */
     struct totals t = add_up(fleet);
     trib_log(fleet->log, TRIB_LOG_INFO, "stopped",
              "updates=%" PRIu64 " accepted=%" PRIu64 " refused=%" PRIu64 " up_bytes=%" PRIu64

@@ -616,7 +616,9 @@ void trib_node_free(struct trib_node **out) {
 }
 
 enum trib_status trib_node_run(struct trib_node *node, struct trib_error *err) {
-    return trib_reactor_run(node->reactor, err);
+    enum trib_status status = trib_reactor_run(node->reactor, err);
+    (void)signal(SIGTERM, SIG_IGN); /* it is ending already: one that comes now must not kill it */
+    return status;
 }
 
 bool trib_node_record(struct trib_node *node, struct trib_record *record) {
