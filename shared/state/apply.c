@@ -66,7 +66,8 @@ static enum trib_status read_plan(struct trib_state *state, const struct trib_re
     if (status != TRIB_OK) return status;
     trib_buf_append(&state->plan_text, record->plan.data, record->plan.size);
     if (state->plan_text.failed) return trib_fail(err, TRIB_NOMEM, "out of memory for the plan");
-    status = trib_schema_parse(&state->schema, record->schema.data, record->schema.size, err);
+    const char *schema = record->schema.size > 0 ? record->schema.data : "";
+    status = trib_schema_parse(&state->schema, schema, record->schema.size, err);
     if (status == TRIB_OK && state->schema.parameters > state->limits.max_parameters)
         return trib_fail(err, TRIB_LIMIT, "the model has %zu parameters; this node takes at most %zu",
                          state->schema.parameters, state->limits.max_parameters);
