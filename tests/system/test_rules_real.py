@@ -1,0 +1,250 @@
+#!/usr/bin/python3
+# timeout: 90
+"""Rules, staleness functions and codecs over real sockets: a line of config each, and what the ledgers say afterwards."""
+import concurrent.futures
+import math
+import sys
+
+import harness
+from harness import case, check, same, wait
+
+ROUNDS = 16  # of the synchronous run
+FORWARDS = 8  # of each edge, in the others
+DEVICES = (3, 2)  # of the first edge, and of the second
+RECENT = 16  # staleness factors that relative damping looks at
+
+STALENESS = {
+    "constant": lambda tau: 1.0,
+    "polynomial(0.5)": lambda tau: (1 + tau) ** -0.5,
+    "hinge(2, 1)": lambda tau: 1.0 if tau <= 1 else 1 / (2 * (tau - 1) + 1),
+    "linear(4)": lambda tau: 1 - min(tau, 4) / 5,
+    "exponential(0.3)": lambda tau: math.exp(-0.3 * tau),
+}
+DEFAULT = STALENESS["polynomial(0.5)"]
+
+
+class Tree:
+    """A cloud, two edges, five devices: run to the plan's stop, or until both edges did their part; ended by SIGTERM."""
+
+    def __init__(self, name, settings):
+        self.cloud = harness.cloud(f"{name}-c", plan__data__devices=sum(DEVICES), plan__data__partition="iid")
+        self.cloud.settings.update({f"plan.{key}": value for key, value in settings.items()})
+        self.edges = [harness.edge(self.cloud, f"{name}-e{i}") for i in range(len(DEVICES))]
+        self.devices = [harness.devices(edge, f"{name}-d{i}", first=sum(DEVICES[:i]), count=DEVICES[i],
+                                        speed__delay=0) for i, edge in enumerate(self.edges)]
+        self.daemons = [*self.devices, *self.edges, self.cloud]
+
+    def run(self):
+        harness.start_tree(self.cloud, *self.edges, *self.devices)
+        if "plan.stop.versions" in self.cloud.settings:
+            self.cloud.wait_log(" run_finished reason=versions ")
+        else:
+            wait(self.all_forwarded, f"{FORWARDS} forwards of each edge are in versions")
+        for daemon in self.daemons:
+            daemon.signal()
+        for daemon in self.daemons:
+            same(daemon.wait_exit(), 0, f"exit status of {daemon.name}")
+
+    def all_forwarded(self):
+        counts = self.cloud.sql("SELECT count(*) FROM contributions WHERE version IS NOT NULL GROUP BY node")
+        return len(counts) == len(self.edges) and min(counts)[0] >= FORWARDS
+
+
+class Update:
+    """A row of contributions."""
+    COLUMNS = ("node", "base_version", "staleness", "staleness_factor", "weight_applied", "norm_added", "weight_samples",
+               "verdict", "reason", "version", "wire_bytes", "raw_bytes")
+
+    def __init__(self, row):
+        self.__dict__.update(zip(self.COLUMNS, row))
+
+    def __repr__(self):
+        return str(self.__dict__)
+
+
+def updates(node):
+    rows = node.sql(f"SELECT {', '.join(Update.COLUMNS)} FROM contributions ORDER BY contribution_id")
+    return [Update(row) for row in rows]
+
+
+def accepted(node):
+    return [update for update in updates(node) if update.verdict == "accepted"]
+
+
+def near(found, expected, what):
+    check(abs(found - expected) <= 1e-5 * max(1.0, abs(expected)), f"{what} is {found}, expected {expected}")
+
+
+# ---- what holds in every run ----
+
+def check_run(tree, run):
+    """Nothing was refused, and each update's staleness is what its rows say."""
+    run.result()
+    for node in (tree.cloud, *tree.edges):
+        # One that comes when the run is over is told so: that is no mistake of anybody's.
+        refused = [u for u in updates(node) if u.verdict != "accepted" and u.reason != "finished"]
+        same(refused, [], f"updates that {node.name} refused")
+        commits = dict(node.sql("SELECT version, commits FROM versions WHERE commits IS NOT NULL"))
+        for update in accepted(node):
+            check(update.staleness >= 0 and update.base_version >= 0, f"{node.name} took {update}")
+            if update.version is not None:
+                # Its base has at least so many commits fewer than the version that it came to be in.
+                before = commits[update.version] - 1
+                check(before - update.staleness >= 0, f"{node.name}, after {before} commits, took {update}")
+                check(update.staleness <= update.version - update.base_version, f"{node.name} took {update}")
+
+
+def rules_of(node):
+    return {row[0].split("(")[0] for row in node.sql("SELECT DISTINCT rule FROM versions WHERE made_by = 'commit'")}
+
+
+def check_factors(node, function):
+    for update in accepted(node):
+        near(update.staleness_factor, function(update.staleness), f"{node.name}'s factor for {update}")
+
+
+def check_asynchronous(tree):
+    """Somebody was overtaken: else the run says nothing about staleness."""
+    stale = sum(update.staleness for node in (tree.cloud, *tree.edges) for update in accepted(node))
+    check(stale > 0, "no update was stale at any node")
+
+
+# ---- what is particular ----
+
+def check_synchronous(tree):
+    same(tree.cloud.sql("SELECT state, stop_reason, versions, last_version FROM run_summary"),
+         [("stopped", "versions", ROUNDS, ROUNDS)], "the run")
+    for node in (tree.cloud, *tree.edges):
+        same(rules_of(node), {"fedavg"}, f"the rules of {node.name}")
+        same({update.staleness for update in accepted(node)}, {0}, f"staleness at {node.name}")
+    same(tree.cloud.sql("SELECT contributions, count(*) FROM versions WHERE made_by = 'commit' GROUP BY 1"),
+         [(len(tree.edges), ROUNDS)], "updates in a version of the cloud, and versions")
+    for version in range(1, ROUNDS + 1):
+        same(tree.cloud.one("SELECT count(DISTINCT node) FROM contributions WHERE version = ?", version), len(tree.edges),
+             f"edges in version {version}")
+    for edge, devices in zip(tree.edges, DEVICES):
+        check_rounds(edge, devices)
+
+
+def check_rounds(edge, devices):
+    """Each round that began when all devices were there has one update of each."""
+    there_ms = edge.one("SELECT max(admitted_ms) FROM nodes")
+    rounds = edge.sql(
+        "SELECT v.version, v.contributions, (SELECT count(DISTINCT node) FROM contributions c WHERE c.version = v.version)"
+        " FROM versions v JOIN versions base ON base.version = v.version - 1"
+        " WHERE v.made_by = 'commit' AND base.published_ms > ?", there_ms)
+    check(len(rounds) >= ROUNDS - 3, f"{edge.name} had {len(rounds)} rounds with all its devices")
+    for version, contributions, nodes in rounds:
+        same((contributions, nodes), (devices, devices), f"updates and devices in version {version} of {edge.name}")
+
+
+def check_mean(edge):
+    """FedBuff at an edge: w = n s, and the commit divides by the sum of n."""
+    for update in accepted(edge):
+        near(update.norm_added, update.weight_samples, f"what {edge.name} adds to the norm for {update}")
+        near(update.weight_applied, update.weight_samples * update.staleness_factor, f"{edge.name}'s weight for {update}")
+    for version, scale in edge.sql("SELECT version, scale FROM versions WHERE made_by = 'commit'"):
+        norm = edge.one("SELECT sum(norm_added) FROM contributions WHERE version = ?", version)
+        near(scale * norm, 1.0, f"scale by norm of version {version} of {edge.name}")
+
+
+def check_relative(node, full):
+    """Damping at the cloud is by the mean of recent factors: w = full(update) min(1, s / mean)."""
+    factors = []
+    for update in accepted(node):
+        factors = (factors + [update.staleness_factor])[-RECENT:]
+        mean = sum(factors) / len(factors)
+        near(update.weight_applied, full(update) * min(1.0, update.staleness_factor / mean), f"the weight of {update}")
+
+
+def check_fedbuff(function):
+    def particular(tree):
+        for edge in tree.edges:
+            same(rules_of(edge), {"fedbuff"}, f"the rules of {edge.name}")
+            check_factors(edge, function)
+            check_mean(edge)
+        check_factors(tree.cloud, DEFAULT)
+        check_asynchronous(tree)
+    return particular
+
+
+def check_fedbuff_cloud(tree):
+    same(rules_of(tree.cloud), {"fedbuff"}, "the cloud's rules")
+    check_relative(tree.cloud, lambda update: update.weight_samples)
+    check(tree.cloud.one("SELECT max(contributions) FROM versions") == 2, "no version has two updates in it")
+    check_asynchronous(tree)
+
+
+def check_fedasync(alpha, shares):
+    def particular(tree):
+        same(rules_of(tree.cloud), {"fedasync"}, "the cloud's rules")
+        same(tree.cloud.sql("SELECT DISTINCT contributions FROM versions WHERE made_by = 'commit'"), [(1,)],
+             "updates in a version")
+        check_factors(tree.cloud, DEFAULT)
+        check_asynchronous(tree)
+        if not shares:
+            check_relative(tree.cloud, lambda update: alpha)
+        for update in accepted(tree.cloud):
+            check(0 < update.weight_applied <= alpha * 1.0001, f"the cloud took {update}")
+    return particular
+
+
+def check_codec(up, forward, down):
+    """How many times smaller than f32 each way is, at least and at most."""
+    def particular(tree):
+        def ratio(raw, wire, bounds, what):
+            check(bounds[0] <= raw / wire <= bounds[1], f"{what}: {raw} bytes of f32 are {wire}, expected "
+                                                        f"{bounds[0]} to {bounds[1]} times fewer")
+        for node, bounds in ((tree.cloud, forward), *((edge, up) for edge in tree.edges)):
+            for update in accepted(node):
+                ratio(update.raw_bytes, update.wire_bytes, bounds, f"an update at {node.name}")
+        for node in (tree.cloud, *tree.edges):
+            raw = accepted(node)[0].raw_bytes
+            sizes = node.sql("SELECT increment_bytes FROM versions WHERE published AND increment_bytes > 0")
+            check(sizes, f"{node.name} published no increment")
+            for size, in sizes:
+                ratio(raw, size, down, f"an increment of {node.name}")
+    return particular
+
+
+F32, F16, INT8, TOPK = (0.9, 1.0), (1.8, 2.0), (3.6, 4.0), (15, 80)
+ALL_CODECS = ("codec.up", "codec.down", "codec.forward", "codec.global")
+
+RUNS = {
+    "synchronous: fedavg at both tiers, and hold": (
+        {"edge.rule": "fedavg", "cloud.rule": "fedavg", "forward.hold": "true",
+         "stop.versions": ROUNDS}, check_synchronous),
+    "fedasync delta at the cloud": (
+        {"cloud.rule": "fedasync(form=delta, alpha=0.8, share=no)"}, check_fedasync(0.8, False)),
+    "fedasync mix at the cloud": (
+        {"cloud.rule": "fedasync(form=mix, alpha=0.6)"}, check_fedasync(0.6, True)),
+    "fedbuff at the cloud": (
+        {"cloud.rule": "fedbuff(k=2, deadline=10s)"}, check_fedbuff_cloud),
+    **{f"fedbuff at the edges, staleness {spec}": (
+        {"edge.rule": f"fedbuff(k=2, staleness={spec})"}, check_fedbuff(function)) for spec, function in STALENESS.items()},
+    "f32 all the way, glyphs for data": (
+        {**dict.fromkeys(ALL_CODECS, "f32"), "data.set": "glyphs(1000)"}, check_codec(F32, F32, F32)),
+    "f16 all the way": (dict.fromkeys(ALL_CODECS, "f16"), check_codec(F16, F16, F16)),
+    "int8 all the way": (dict.fromkeys(ALL_CODECS, "int8"), check_codec(INT8, INT8, INT8)),
+    "topk(0.05)+int8 up, int8 down": (
+        {"codec.up": "topk(0.05)+int8", "codec.forward": "topk(0.05)+int8"}, check_codec(TOPK, TOPK, INT8)),
+}
+
+pool = concurrent.futures.ThreadPoolExecutor(2)
+# The kernel ends a daemon with the thread that started it: these live as long as the pool.
+trees = {name: Tree(f"r{i}", settings) for i, (name, (settings, _)) in enumerate(RUNS.items())}
+started = {name: pool.submit(tree.run) for name, tree in trees.items()}
+
+
+def case_of(name, particular):
+    def test():
+        check_run(trees[name], started[name])
+        particular(trees[name])
+    test.__doc__ = name
+    case(test)
+
+
+for title, (_, what) in RUNS.items():
+    case_of(title, what)
+
+sys.exit(harness.main())
