@@ -178,7 +178,11 @@ int trib_health_main(const char *endpoint, unsigned timeout_ms) {
     struct trib_buf line;
     bool well = false;
     trib_buf_init(&line, 0);
-    if (trib_health_ask(endpoint, timeout_ms, &line, &well, &err) == TRIB_OK) {
+    if (endpoint[0] == 0) {
+        (void)fputs(
+            "no health endpoint is set: give health: ipc:///path to the program and to this question\n",
+            stderr);
+    } else if (trib_health_ask(endpoint, timeout_ms, &line, &well, &err) == TRIB_OK) {
         (void)printf("%s\n", trib_buf_text(&line));
     } else {
         (void)fprintf(stderr, "%s\n", err.text);

@@ -338,11 +338,13 @@ void trib_participant_credit(struct trib_participant *p) {
 }
 
 static uint64_t poll_closed(struct trib_participant *p) {
-    if (p->reconnect_asked) return UINT64_MAX;
+    /* The driver carries it out after this call, and may not ask again: a HELLO that is lost is found out
+     * then. */
+    if (p->reconnect_asked) return p->now_ms + REPLY_MS;
     if (p->now_ms < p->reconnect_at_ms) return p->reconnect_at_ms;
     p->reconnect_asked = true;
     trib_outbox_simple(p->outbox, TRIB_ACTION_RECONNECT);
-    return UINT64_MAX;
+    return p->now_ms + REPLY_MS;
 }
 
 static uint64_t poll_ready(struct trib_participant *p) {

@@ -131,7 +131,7 @@ def test_configs():
     for program, text, saying in (
         ("edge", "role: edge\nstore:\n  path: x\n  durabilty: full\n", [":4: ", "store.durabilty", "store.durability"]),
         ("cloud", "plan:\n  train:\n    lrr: 1\n", [":3: ", "plan.train.lrr", "plan.train.lr"]),
-        ("edge", "limits:\n  peers: many\n", [":2: limits.peers: ", '"many"', "a whole number from 1 to 1000000"]),
+        ("edge", "limits:\n  peers: many\n", [":2: limits.peers: ", '"many"', "a whole number from 1 to 65535"]),
         ("edge", "limits:\n  peers: 5x\n", [":2: limits.peers: ", '"5x"', "a whole number"]),
         ("edge", "\nlimits: {peers: 0}\n", [":2: limits.peers: ", '"0"', "from 1 to"]),
         ("edge", "listen: 5\nallow_insecure: maybe\n", ["config.yaml:", "listen"]),

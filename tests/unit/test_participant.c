@@ -138,6 +138,28 @@ static void test_hello(void **unused) {
     role_stop(&node);
 }
 
+/* A HELLO that nobody answers, because the parent died or does not know the key, is said again, with no other
+ * event than the time that poll asked for. */
+static void test_hello_without_an_answer(void **unused) {
+    (void)unused;
+    struct role_node node;
+    device(&node);
+    for (size_t i = 1; i <= 3; i++) {
+        role_poll(&node);
+        assert_int_equal(node.reconnects, i);
+        trib_participant_connected(node.participant, node.now_ms);
+        (void)role_collect(&node, true);
+        (void)role_next(&node, TRIB_HELLO);
+        assert_true(node.wake_ms <=
+                    node.now_ms + 10 * 1000); /* of the poll before: nothing else is scheduled */
+        node.now_ms = node.wake_ms;
+        role_poll(&node);
+        assert_true(node.wake_ms > node.now_ms && node.wake_ms <= node.now_ms + 15 * 1000);
+        node.now_ms = node.wake_ms;
+    }
+    role_stop(&node);
+}
+
 static void test_restored_from_a_backup(void **unused) {
     (void)unused;
     struct role_node node;
@@ -686,6 +708,7 @@ static void test_bye(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_hello_without_an_answer),
         cmocka_unit_test(test_restored_from_a_backup),
         cmocka_unit_test(test_another_parent),
         cmocka_unit_test(test_plan_or_schema_that_is_not_taken),
