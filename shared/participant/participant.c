@@ -195,7 +195,7 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     }
     bool other = !s->started || s->parent_incarnation != msg->incarnation;
     if (other && !begin_run(p, msg)) return;
-    p->without_model = false;
+    if (other) p->without_model = false;      /* else: what is held is no better for a new session */
     if (other && s->role == TRIB_ROLE_EDGE) { /* it has a new incarnation, and says so */
         p->backoff_ms = BACKOFF_MIN_MS;
         p->phase = HELLO;
