@@ -41,6 +41,7 @@ struct segments {
     uint64_t number; /* of the open one, or of the last there was */
     uint64_t end;    /* where the next frame goes */
     bool dirty;      /* written and not synced */
+    uint64_t spare;  /* number of a file that nothing needs any more, to become the next one; 0: none */
 };
 
 struct checkpoint {
@@ -96,6 +97,8 @@ void file_close(int *fd);
 enum trib_status segment_append(struct segments *segments, const struct trib_record *records, size_t count,
                                 struct place *places, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status segment_sync(struct segments *segments, struct trib_error *err) TRIB_MUST_USE;
+/* A segment that no row needs: kept as the spare if there is none, or deleted. */
+void segment_retire(struct segments *segments, uint64_t number, const char *path);
 /* Reads and checks a payload; `position` is for the message. */
 enum trib_status segment_read(const struct segments *segments, const struct place *place, uint64_t position,
                               int *fd, uint64_t *fd_number, struct trib_blob **out,

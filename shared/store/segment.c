@@ -1,4 +1,8 @@
-/* Segment files: payloads in frames, appended. */
+/* Segment files: payloads in frames, one behind the other.
+ *
+ * A file that nothing needs any more becomes a later segment: its blocks are written over, which costs the
+ * disk and the page cache less than new ones and lets fdatasync leave the file's size and place alone. So
+ * behind the newest frame there may be frames of long ago; their group is below any that is written now. */
 #include "shared/base/bytes.h"
 #include "shared/kernels/kernels.h"
 #include "shared/store/internal.h"
@@ -7,12 +11,14 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* The CRC covers the header's other fields too, so a frame at the wrong place is no frame. */
-static uint32_t frame_crc(const uint8_t header[FRAME_HEADER_BYTES], const void *payload, size_t bytes) {
-    const struct trib_kernels *kernels = trib_kernels();
-    uint32_t crc = kernels->crc32c(0, header, 4);
-    crc = kernels->crc32c(crc, header + 8, FRAME_HEADER_BYTES - 8);
-    return kernels->crc32c(crc, payload, bytes);
+static uint32_t crc32c(uint32_t crc, const void *data, size_t bytes) {
+    return trib_kernels()->crc32c(crc, data, bytes);
+}
+
+/* From the payload's CRC on, which whoever took the update has computed already. It covers the header's other
+ * fields too, so a frame at the wrong place is no frame. */
+static uint32_t frame_crc(const uint8_t header[FRAME_HEADER_BYTES], uint32_t payload_crc) {
+    return crc32c(crc32c(payload_crc, header, 4), header + 8, FRAME_HEADER_BYTES - 8);
 }
 
 enum trib_status segment_sync(struct segments *segments, struct trib_error *err) {
@@ -22,6 +28,26 @@ enum trib_status segment_sync(struct segments *segments, struct trib_error *err)
     }
     segments->dirty = false;
     return TRIB_OK;
+}
+
+void segment_retire(struct segments *segments, uint64_t number, const char *path) {
+    const struct trib_file_ops *files = segments->files;
+    char spare[PATH_BYTES];
+    numbered_path(spare, segments->folder, number, ".spare");
+    if (segments->spare == 0 && files->rename(files->ctx, path, spare) == 0)
+        segments->spare = number;
+    else
+        (void)files->unlink(files->ctx, path);
+}
+
+/* The spare takes its new name, if there is one. Its rows were gone, durably, before it was retired. */
+static bool use_spare(struct segments *segments, const char *path) {
+    const struct trib_file_ops *files = segments->files;
+    char spare[PATH_BYTES];
+    if (segments->spare == 0) return false;
+    numbered_path(spare, segments->folder, segments->spare, ".spare");
+    segments->spare = 0;
+    return files->rename(files->ctx, spare, path) == 0;
 }
 
 /* Leaves the open segment, synced, and begins the next. */
@@ -35,8 +61,9 @@ static enum trib_status begin_next(struct segments *segments, struct trib_error 
     memcpy(header, SEGMENT_MAGIC, 8);
     trib_put_u64(header + 8, number);
     struct iovec part = {header, sizeof header};
-    status = file_open(segments->files, numbered_path(path, segments->folder, number, ".seg"),
-                       O_RDWR | O_CREAT | O_TRUNC, &segments->fd, err);
+    numbered_path(path, segments->folder, number, ".seg");
+    int fresh = use_spare(segments, path) ? 0 : O_TRUNC;
+    status = file_open(segments->files, path, O_RDWR | O_CREAT | fresh, &segments->fd, err);
     if (status != TRIB_OK) return status;
     segments->number = number;
     segments->end = sizeof header;
@@ -74,7 +101,10 @@ static void add_frame(const struct segments *segments, struct batch *batch, cons
     trib_put_u32(header, (uint32_t)bytes);
     trib_put_u64(header + 8, record->position);
     trib_put_u64(header + 16, group);
-    uint32_t crc = frame_crc(header, trib_blob_data(record->payload), bytes);
+    uint32_t payload_crc = trib_rec_has(record, PAYLOAD_CRC)
+                               ? (uint32_t)record->payload_crc
+                               : crc32c(0, trib_blob_data(record->payload), bytes);
+    uint32_t crc = frame_crc(header, payload_crc);
     trib_put_u32(header + 4, crc);
     *place = (struct place){segments->number, segments->end + batch->bytes, (uint32_t)bytes, crc};
     batch->parts[2 * batch->count] = (struct iovec){header, FRAME_HEADER_BYTES};
@@ -140,9 +170,10 @@ enum trib_status segment_read(const struct segments *segments, const struct plac
     status = file_read(segments->files, *fd, trib_blob_mutable(blob), place->length,
                        place->offset + sizeof header, &got, err);
     if (status == TRIB_OK && got < place->length) status = damaged(place, position, "is cut off", err);
-    if (status == TRIB_OK && (trib_get_u32(header) != place->length || trib_get_u64(header + 8) != position ||
-                              trib_get_u32(header + 4) != place->crc ||
-                              frame_crc(header, trib_blob_data(blob), place->length) != place->crc)) {
+    if (status == TRIB_OK &&
+        (trib_get_u32(header) != place->length || trib_get_u64(header + 8) != position ||
+         trib_get_u32(header + 4) != place->crc ||
+         frame_crc(header, crc32c(0, trib_blob_data(blob), place->length)) != place->crc)) {
         status = damaged(place, position, "does not match its CRC32C", err);
     }
     if (status != TRIB_OK) trib_blob_unref(&blob);
@@ -159,14 +190,14 @@ bool segment_frame(const struct segments *segments, int fd, uint64_t offset, uin
         return false;
     }
     uint32_t left = trib_get_u32(header);
-    uint32_t crc = frame_crc(header, NULL, 0);
+    uint32_t crc = 0;
     *group = trib_get_u64(header + 16);
     *next = offset + FRAME_HEADER_BYTES + left;
     for (offset += FRAME_HEADER_BYTES; left > 0; left -= (uint32_t)got, offset += got) {
         size_t want = left < sizeof piece ? left : sizeof piece;
         if (file_read(segments->files, fd, piece, want, offset, &got, NULL) != TRIB_OK || got == 0)
             return false;
-        crc = trib_kernels()->crc32c(crc, piece, got);
+        crc = crc32c(crc, piece, got);
     }
-    return crc == trib_get_u32(header + 4);
+    return frame_crc(header, crc) == trib_get_u32(header + 4);
 }

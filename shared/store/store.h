@@ -5,7 +5,9 @@
  *     DIR/<name>.db             rows of `journal` and `checkpoints`, and the ledger's tables (the projection)
  *     DIR/store.lock            held while a process has the store open: one store, one process, a folder
  *     DIR/segments/%016x.seg    "TRIBSEG1" number(8), then frames: length(4) crc32c(4) position(8) group(8)
- * payload DIR/checkpoints/%016x.ckp what was written into the sink; its length and CRC32C are in its row
+ *                               payload; crc32c is of payload, length, position, group
+ *     DIR/segments/%016x.spare  one that nothing needs any more; the next segment is written over it
+ *     DIR/checkpoints/%016x.ckp what was written into the sink; its length and CRC32C are in its row
  *
  * Order of a write: payloads into the segment, one fdatasync, then one transaction with the rows. So a row's
  * payload is always there, and a segment may have a tail without rows, which is cut at the next open.

@@ -121,6 +121,17 @@ static enum trib_status drop_behind(void *ctx, uint64_t number, const char *path
     return trib_fail_errno(err, "cannot delete %s", path);
 }
 
+/* One spare is kept from before. */
+static enum trib_status adopt_spare(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
+    struct trib_store *store = ctx;
+    (void)err;
+    if (store->segments.spare == 0)
+        store->segments.spare = number;
+    else
+        (void)store->files->unlink(store->files->ctx, path);
+    return TRIB_OK;
+}
+
 enum trib_status store_settle(struct trib_store *store, struct trib_error *err) {
     struct settle settle = {.store = store};
     struct checkpoint in_force;
@@ -135,6 +146,7 @@ enum trib_status store_settle(struct trib_store *store, struct trib_error *err) 
     if (status == TRIB_OK && settle.dropped && store->segments.synced)
         status = folder_sync(store->files, folder, err);
     if (status == TRIB_OK) status = reopen_last(&settle, err);
+    if (status == TRIB_OK) status = folder_numbers(folder, ".spare", adopt_spare, store, err);
     if (status == TRIB_OK) store_sweep(store);
     return status;
 }
@@ -146,13 +158,12 @@ struct sweep {
 
 static enum trib_status sweep_segment(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
     struct sweep *sweep = ctx;
-    const struct trib_file_ops *files = sweep->store->files;
     bool needed = true;
     if (number >= sweep->store->segments.number) return TRIB_OK;
     (void)sqlite3_bind_int64(sweep->rows_in, 1, (sqlite3_int64)number);
     enum trib_status status = trib_sql_step(sweep->rows_in, &needed, err);
     (void)sqlite3_reset(sweep->rows_in);
-    if (status == TRIB_OK && !needed) (void)files->unlink(files->ctx, path);
+    if (status == TRIB_OK && !needed) segment_retire(&sweep->store->segments, number, path);
     return status;
 }
 

@@ -139,6 +139,48 @@ static void test_checkpoint_replaces_rows(void **state) {
     trib_store_close(&store);
 }
 
+static ino_t inode(const struct kit *kit, const char *name) {
+    char path[KIT_PATH];
+    struct stat st;
+    kit_file(kit, name, path);
+    return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/* What is written over leaves frames of long ago behind it, which neither recovery nor the next open may
+ * take for anything. */
+static void test_segment_is_written_over(void **state) {
+    struct trib_error err = {0};
+    struct trib_store *store = open_store(*state);
+    write_records(store, 18, 900); /* three segments */
+    assert_true(exists(*state, "segments/0000000000000003.seg"));
+    ino_t first = inode(*state, "segments/0000000000000001.seg");
+    assert_int_equal(kit_checkpoint(store, 18, 1000, &err), TRIB_OK);
+    assert_int_equal(inode(*state, "segments/0000000000000001.spare"), first);
+    assert_false(exists(*state, "segments/0000000000000002.spare")); /* one is kept */
+    assert_false(exists(*state, "segments/0000000000000002.seg"));
+    trib_store_close(&store);
+    store = open_store(*state); /* all segments without rows have gone, the spare has not */
+    expect_recovered(store, 18, 18, 900);
+    write_records(store, 2, 900);
+    assert_int_equal(inode(*state, "segments/0000000000000004.seg"), first);
+    assert_false(exists(*state, "segments/0000000000000001.spare"));
+    expect_recovered(store, 18, 20, 900);
+    char path[KIT_PATH];
+    kit_file(*state, "segments/0000000000000004.seg", path);
+    long before = kit_size(path);
+    assert_true(before > 3500);
+    kit_flip(path, -100); /* old bytes: nobody's */
+    trib_store_close(&store);
+    store = open_store(*state);
+    assert_true(kit_size(path) < before); /* cut to what has rows */
+    expect_recovered(store, 18, 20, 900);
+    write_records(store, 9, 900);
+    trib_store_close(&store);
+    store = open_store(*state);
+    expect_recovered(store, 18, 29, 900);
+    trib_store_close(&store);
+}
+
 static void test_checkpoint_twice_at_one_position(void **state) {
     struct trib_error err = {0};
     struct trib_store *store = open_store(*state);
@@ -459,6 +501,7 @@ int main(void) {
         T(test_groups_come_back),
         T(test_empty_payload_is_a_payload),
         T(test_checkpoint_replaces_rows),
+        T(test_segment_is_written_over),
         T(test_checkpoint_twice_at_one_position),
         T(test_abandoned_checkpoint),
         T(test_retention),
