@@ -4,6 +4,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+enum {
+    HEAP_BLOCK_BYTES = 2 * 1024 * 1024, /* larger ones are mapped on their own */
+    HEAP_KEEP_BYTES = 8 * 1024 * 1024   /* free at the end of a heap */
+};
 
 static atomic_long fail_countdown = -1;
 
@@ -13,6 +21,13 @@ static bool fails(void) {
     if (left == 0) return true;
     atomic_store_explicit(&fail_countdown, left - 1, memory_order_relaxed);
     return false;
+}
+
+void trib_alloc_start(void) {
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEEP_BYTES);
+#endif
 }
 
 void trib_alloc_fail_after(long countdown) {

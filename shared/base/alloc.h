@@ -19,6 +19,11 @@ void trib_free(void *memory);
  * kernel and go back to it when freed. */
 float *trib_alloc_floats(size_t count);
 
+/* First in a daemon's main. Updates come and go by the thousand, each a few hundred kilobytes to some
+ * megabytes: freed ones stay in the heap for the next, up to a bound, instead of going back to the kernel and
+ * being paged in again. */
+void trib_alloc_start(void);
+
 /* Fault injection for tests: the allocation after `countdown` more of them fails, and every later one too
  * until this is called again with a negative number. Not for use while other threads allocate. */
 void trib_alloc_fail_after(long countdown);

@@ -1,5 +1,7 @@
 #include "shared/daemon/args.h"
 
+#include "shared/base/alloc.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -189,6 +191,7 @@ bool trib_args_start(const struct trib_role_config *role, int argc, char *const 
                      enum trib_args_action *action, int *exit_status) {
     struct trib_error err;
     struct trib_buf text;
+    trib_alloc_start();
     if (trib_args_parse(role, argc, argv, config, action, &err) != TRIB_OK) {
         (void)fprintf(stderr, "%s: %s\n", role->program, err.text);
         *exit_status = 2;

@@ -195,9 +195,10 @@ static void carry_out(struct trib_node *node) {
     if (node->state != NULL && node->outbox.failed != TRIB_OK) drop_roles(node, node->outbox.error.text);
 }
 
-/* Reads children only while the disk keeps up and no checkpoint is being written. */
+/* Reads children only while the disk keeps up and no checkpoint waits or is being copied. */
 static void back_pressure(struct trib_node *node) {
-    bool pause = node->checkpointing || trib_storage_backlog(node->storage) > BACKLOG_BYTES;
+    bool pause = node->checkpointing || trib_storage_checkpoint_due(node->storage) ||
+                 trib_storage_backlog(node->storage) > BACKLOG_BYTES;
     if (pause == node->paused) return;
     node->paused = pause;
     trib_server_pause(node->server, pause);
@@ -235,6 +236,7 @@ static void settle(struct trib_node *node) {
             trib_timer_at(node->wake, wake > now ? trib_clock_ms() + (wake - now) : 0);
     }
     trib_storage_flush(node->storage);
+    if (node->state == NULL) return;
     back_pressure(node);
     if (node->finished && !node->stopping && node->options.hooks.finished != NULL) {
         node->finished = false;
@@ -286,14 +288,10 @@ static void on_child_malformed(void *ctx, const struct trib_incoming *in) {
     trib_timer_at(node->wake, 0);
 }
 
+/* Logged, and not in the ledger: anybody can knock. */
 static void on_refused(void *ctx, const char *public_key, const char *address) {
     struct trib_node *node = ctx;
     trib_log(node->options.log, TRIB_LOG_WARN, "key_refused", "key=%s address=%s", public_key, address);
-    if (node->state == NULL || !node->state->started) return;
-    trib_outbox_event(&node->outbox, node->state, trib_node_now_ms(node), true, TRIB_LOG_DEBUG, "key_refused",
-                      "key=%s address=%s", public_key, address);
-    carry_out(node);
-    trib_timer_at(node->wake, 0);
 }
 
 static void on_reloaded(void *ctx, size_t count, const struct trib_error *failed) {
@@ -333,9 +331,14 @@ static void on_committed(void *ctx, uint64_t position) {
     trib_timer_at(node->wake, 0);
 }
 
-static void on_checkpointed(void *ctx, const struct trib_error *err) {
+static void on_saved(void *ctx) {
     struct trib_node *node = ctx;
     node->checkpointing = false;
+    trib_timer_at(node->wake, 0);
+}
+
+static void on_checkpointed(void *ctx, const struct trib_error *err) {
+    struct trib_node *node = ctx;
     if (err != NULL)
         trib_log(node->options.log, TRIB_LOG_ERROR, "checkpoint_failed", "error=\"%s\"", err->text);
     trib_timer_at(node->wake, 0);
@@ -369,21 +372,26 @@ static enum trib_status open_state(struct trib_node *node, struct trib_error *er
                                        .ring_bytes = o->parent->ring_bytes};
     enum trib_status status = trib_state_new(o->role, &limits, &node->state, err);
     if (status != TRIB_OK) return status;
-    struct trib_storage_options storage = {
-        .reactor = node->reactor,
-        .path = node->database,
-        .config = o->store,
-        .ledger = {.role = o->node->role,
-                   .node = o->node->name,
-                   .build = TRIB_VERSION,
-                   .environment = o->environment},
-        .events = {
-            .ctx = node, .committed = on_committed, .checkpointed = on_checkpointed, .failed = on_failed}};
+    struct trib_storage_options storage = {.reactor = node->reactor,
+                                           .path = node->database,
+                                           .config = o->store,
+                                           .ledger = {.role = o->node->role,
+                                                      .node = o->node->name,
+                                                      .build = TRIB_VERSION,
+                                                      .environment = o->environment},
+                                           .events = {.ctx = node,
+                                                      .committed = on_committed,
+                                                      .saved = on_saved,
+                                                      .checkpointed = on_checkpointed,
+                                                      .failed = on_failed}};
     trib_outbox_init(&node->outbox);
     status = trib_storage_open(&node->storage, &storage, node->state, err);
     if (status == TRIB_OK) status = make_roles(node, err);
     if (status == TRIB_OK) {
         node->committed = node->state->position;
+        /* A gateway without a clock of its own may start in 1970: time goes on from where the journal is. */
+        uint64_t now = trib_node_now_ms(node);
+        if (now < node->state->now_ms) node->wall_offset_ms += node->state->now_ms - now;
         trib_log(o->log, TRIB_LOG_INFO, "store_open", "path=%s position=%" PRIu64 " version=%" PRIu64,
                  node->database, node->state->position, node->state->version);
         if (o->hooks.ready != NULL) status = o->hooks.ready(o->hooks.ctx, node, err);
@@ -539,6 +547,7 @@ static bool answer_health(void *ctx, struct trib_buf *line) {
                     {"down_bytes", status.down_bytes},
                     {"models_sent", status.models_sent},
                     {"in_flight_bytes", status.in_flight_bytes},
+                    {"store_groups", trib_storage_groups(node->storage)},
                     {"store_backlog_bytes", trib_storage_backlog(node->storage)}};
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
             trib_json_key(&json, rows[i].key);

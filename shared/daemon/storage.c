@@ -6,15 +6,22 @@
 
 #include <string.h>
 
-enum { GROUP_RECORDS = 256 };
+enum {
+    GROUP_RECORDS = 256,
+    REQUESTS = 8,
+    CHECKPOINT_RETRY_MS = 30 * 1000,         /* after one that failed */
+    RECORD_COST = sizeof(struct trib_record) /* counts as backlog, beside its payload */
+};
 
-/* What travels to the actor and back. */
+/* What travels to the actor and back. A checkpoint is two requests, so that the state and the journal are
+ * held up only while it is copied into a file, and not while that file is synced:
+ *     groups ... SAVE -> (saved: the state may change) -> groups ... FINISH -> (checkpointed) */
 struct request {
-    enum { WRITE_GROUP, CHECKPOINT } kind;
+    enum { WRITE_GROUP, SAVE, FINISH } kind;
     size_t count;
     uint64_t bytes; /* of payload */
     struct trib_record *records[GROUP_RECORDS];
-    const struct trib_state *state; /* CHECKPOINT; does not change meanwhile */
+    const struct trib_state *state; /* SAVE; does not change meanwhile */
     enum trib_status status;        /* the answer */
     struct trib_error err;
     uint64_t position;
@@ -27,10 +34,14 @@ struct trib_storage {
     struct trib_actor *actor;
     struct trib_watch *watch;
     struct trib_timer *batch_timer;
-    bool batched, failed, on_way;
+    bool batched, failed;
+    bool ended;      /* the actor takes nothing more: told at the next flush */
+    bool checkpoint; /* one is under way */
+    size_t on_way;   /* groups */
     size_t queue_count, queue_first, queue_capacity;
     struct trib_record **queue;
-    uint64_t backlog, queue_since_ms, since_records, since_bytes, position;
+    uint64_t backlog, queue_since_ms, since_records, since_bytes, position, groups;
+    uint64_t checkpoint_at_ms; /* not before */
     struct trib_record *group; /* the actor's scratch */
 };
 
@@ -48,15 +59,12 @@ static void write_group(struct trib_storage *s, struct request *request) {
     request->position = trib_store_position(s->store);
 }
 
-static void write_checkpoint(struct trib_storage *s, struct request *request) {
+static void save_state(struct trib_storage *s, struct request *request) {
     struct trib_sink sink;
     request->status = trib_store_checkpoint_begin(s->store, request->state->position, &sink, &request->err);
     if (request->status != TRIB_OK) return;
     request->status = trib_state_save(request->state, &sink, &request->err);
-    if (request->status == TRIB_OK)
-        request->status = trib_store_checkpoint_commit(s->store, &request->err);
-    else
-        trib_store_checkpoint_abort(s->store);
+    if (request->status != TRIB_OK) trib_store_checkpoint_abort(s->store);
 }
 
 static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_error *err) {
@@ -66,10 +74,11 @@ static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_err
     void *item;
     while ((item = trib_pipe_take(pipe, -1)) != NULL) {
         struct request *request = item;
-        if (request->kind == WRITE_GROUP)
-            write_group(s, request);
-        else
-            write_checkpoint(s, request);
+        switch (request->kind) {
+        case WRITE_GROUP: write_group(s, request); break;
+        case SAVE: save_state(s, request); break;
+        case FINISH: request->status = trib_store_checkpoint_commit(s->store, &request->err); break;
+        }
         if (trib_pipe_answer(pipe, &item) != TRIB_OK) free_request(item);
     }
     return TRIB_OK;
@@ -77,29 +86,59 @@ static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_err
 
 /* ---- the reactor's side ---- */
 
+static bool send_request(struct trib_storage *s, void *request) {
+    if (trib_actor_send(s->actor, &request) == TRIB_OK) return true;
+    free_request(request);
+    return false;
+}
+
+/* The first half's request is the second half's too, so that nothing can be missing then. Consumes it. */
+static void on_checkpoint(struct trib_storage *s, struct request *request) {
+    struct trib_storage_events events = s->options.events;
+    bool well = request->status == TRIB_OK;
+    if (request->kind == SAVE) {
+        events.saved(events.ctx);
+        request->kind = FINISH;
+        if (well) {
+            (void)send_request(s, request); /* there is room; else the thread is ending */
+            return;
+        }
+    }
+    s->checkpoint = false;
+    if (!well) s->checkpoint_at_ms = trib_clock_ms() + CHECKPOINT_RETRY_MS;
+    events.checkpointed(events.ctx, well ? NULL : &request->err);
+    free_request(request);
+}
+
+/* Consumes the request. False: it failed, and with it this storage. */
+static bool on_group(struct trib_storage *s, struct request *request) {
+    struct trib_storage_events events = s->options.events;
+    s->on_way--;
+    s->backlog -= request->bytes;
+    bool well = request->status == TRIB_OK;
+    struct trib_error err = request->err;
+    uint64_t position = request->position;
+    free_request(request);
+    if (well) {
+        s->groups++;
+        s->position = position;
+        events.committed(events.ctx, position);
+    } else {
+        s->failed = true;
+        events.failed(events.ctx, &err); /* frees this storage */
+    }
+    return well;
+}
+
 static void on_answer(void *ctx) {
     struct trib_storage *s = ctx;
     struct request *request;
-    while ((request = trib_actor_take(s->actor)) != NULL) {
-        s->on_way = false;
-        s->backlog -= request->bytes;
-        struct trib_storage_events events = s->options.events;
-        bool group = request->kind == WRITE_GROUP;
-        struct trib_error err = request->err;
-        enum trib_status status = request->status;
-        if (status == TRIB_OK) s->position = request->position;
-        uint64_t position = request->position;
-        free_request(request);
-        if (!group && status == TRIB_OK) s->since_records = s->since_bytes = 0;
-        if (!group) {
-            events.checkpointed(events.ctx, status == TRIB_OK ? NULL : &err);
-        } else if (status == TRIB_OK) {
-            events.committed(events.ctx, position);
-        } else {
-            s->failed = true;
-            events.failed(events.ctx, &err); /* frees this storage */
-            return;
-        }
+    bool well = true;
+    while (well && (request = trib_actor_take(s->actor)) != NULL) {
+        if (request->kind == WRITE_GROUP)
+            well = on_group(s, request);
+        else
+            on_checkpoint(s, request);
     }
 }
 
@@ -111,15 +150,41 @@ static struct request *new_request(struct trib_storage *s) {
     struct request *request = trib_alloc(sizeof *request);
     while (request != NULL && request->count < GROUP_RECORDS && s->queue_first < s->queue_count) {
         struct trib_record *record = s->queue[s->queue_first++];
-        request->bytes += trib_blob_size(record->payload);
+        request->bytes += trib_blob_size(record->payload) + RECORD_COST;
         request->records[request->count++] = record;
     }
     if (s->queue_first == s->queue_count) s->queue_first = s->queue_count = 0;
     return request;
 }
 
+static bool queued(const struct trib_storage *s) {
+    return s->queue_count != s->queue_first;
+}
+
+static bool send_group(struct trib_storage *s) {
+    struct request *request = new_request(s);
+    if (request == NULL) return false; /* tried again in the next turn */
+    if (send_request(s, request)) {
+        s->on_way++;
+        return true;
+    }
+    s->ended = true;
+    return false;
+}
+
+static void tell_ended(struct trib_storage *s) {
+    struct trib_storage_events events = s->options.events;
+    struct trib_error err;
+    (void)trib_fail(&err, TRIB_IO, "the storage thread has ended");
+    s->failed = true;
+    events.failed(events.ctx, &err); /* frees this storage */
+}
+
 void trib_storage_flush(struct trib_storage *s) {
-    if (s->on_way || s->failed || s->queue_count == s->queue_first) return;
+    if (s->on_way > 0 || s->failed || s->ended || !queued(s)) {
+        if (s->ended && !s->failed) tell_ended(s);
+        return;
+    }
     if (s->batched && s->queue_count - s->queue_first < GROUP_RECORDS) {
         uint64_t due = s->queue_since_ms + s->options.config->batch_ms;
         if (trib_clock_ms() < due) {
@@ -127,14 +192,7 @@ void trib_storage_flush(struct trib_storage *s) {
             return;
         }
     }
-    void *request = new_request(s);
-    if (request == NULL) return; /* tried again in the next turn */
-    if (trib_actor_send(s->actor, &request) == TRIB_OK) {
-        s->on_way = true;
-        return;
-    }
-    free_request(request);
-    s->failed = true;
+    if (!send_group(s) && s->ended) tell_ended(s);
 }
 
 enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record **record) {
@@ -146,7 +204,7 @@ enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record *
         s->queue_capacity = capacity;
     }
     if (s->queue_count == s->queue_first) s->queue_since_ms = trib_clock_ms();
-    s->backlog += trib_blob_size((*record)->payload);
+    s->backlog += trib_blob_size((*record)->payload) + RECORD_COST;
     s->since_records++;
     s->since_bytes += trib_blob_size((*record)->payload);
     s->queue[s->queue_count++] = *record;
@@ -156,27 +214,32 @@ enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record *
 
 bool trib_storage_checkpoint_due(const struct trib_storage *s) {
     const struct trib_store_config *c = s->options.config;
+    if (s->checkpoint || s->failed || trib_clock_ms() < s->checkpoint_at_ms) return false;
     return (c->checkpoint_records > 0 && s->since_records >= c->checkpoint_records) ||
            (c->checkpoint_bytes > 0 && s->since_bytes >= c->checkpoint_bytes);
 }
 
 bool trib_storage_checkpoint(struct trib_storage *s, const struct trib_state *state) {
-    if (s->on_way || s->failed || s->queue_count != s->queue_first) return false;
-    struct request *request = trib_alloc(sizeof *request);
+    if (s->checkpoint || s->failed || s->ended) return false;
+    /* Two requests stay free: SAVE and, later, FINISH. */
+    while (queued(s) && s->on_way + 2 < REQUESTS)
+        if (!send_group(s)) return false;
+    struct request *request = queued(s) ? NULL : trib_alloc(sizeof *request);
     if (request == NULL) return false;
-    request->kind = CHECKPOINT;
+    request->kind = SAVE;
     request->state = state;
-    void *item = request;
-    if (trib_actor_send(s->actor, &item) != TRIB_OK) {
-        free_request(item);
-        return false;
-    }
-    s->on_way = true;
+    if (!send_request(s, request)) return false;
+    s->checkpoint = true;
+    s->since_records = s->since_bytes = 0;
     return true;
 }
 
 uint64_t trib_storage_backlog(const struct trib_storage *s) {
     return s->backlog;
+}
+
+uint64_t trib_storage_groups(const struct trib_storage *s) {
+    return s->groups;
 }
 
 /* ---- opening and closing ---- */
@@ -213,8 +276,8 @@ static enum trib_status open_all(struct trib_storage *s, struct trib_state *stat
     if (status != TRIB_OK) return status;
     s->position = trib_store_position(s->store);
     struct trib_actor_options actor = {.name = "storage",
-                                       .requests = 4,
-                                       .answers = 4,
+                                       .requests = REQUESTS,
+                                       .answers = REQUESTS,
                                        .drop_request = free_request,
                                        .drop_answer = free_request};
     status = trib_actor_start(&s->actor, serve, s, &actor, err);

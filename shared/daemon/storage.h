@@ -16,7 +16,9 @@ struct trib_storage_events {
     void *ctx;
     /* Everything up to `position` is durable (durability none: is written). */
     void (*committed)(void *ctx, uint64_t position);
-    /* A checkpoint that was asked for is there, or failed (err); the state may change again. */
+    /* The checkpoint that was asked for has been copied out of the state, which may change again. */
+    void (*saved)(void *ctx);
+    /* It is durable and in force, or failed at any point (err). */
     void (*checkpointed)(void *ctx, const struct trib_error *err);
     /* A write failed: nothing more is written; the state must be rebuilt from the store. */
     void (*failed)(void *ctx, const struct trib_error *err);
@@ -39,14 +41,18 @@ void trib_storage_close(struct trib_storage **storage);
 
 /* Queues a record; it is taken over (set to NULL). */
 enum trib_status trib_storage_write(struct trib_storage *storage, struct trib_record **record) TRIB_MUST_USE;
-/* Sends what is queued, if no batch is on its way. Called at the end of every turn. */
+/* Sends what is queued, if no batch is on its way. Called at the end of every turn; may call `failed`. */
 void trib_storage_flush(struct trib_storage *storage);
-/* Is it time for a checkpoint, by records or bytes since the last one? */
+/* Is it time for a checkpoint, by records or bytes since the last one was begun? Not while one is under way.
+ */
 bool trib_storage_checkpoint_due(const struct trib_storage *storage);
-/* Asks for a checkpoint of `state`, which must not change until `checkpointed` is called. False: not now
- * (records are on their way). */
+/* Asks for a checkpoint of `state`, which must not change until `saved` is called; it is written behind the
+ * records that are queued, and records may be written while it is made durable. False: not now (more records
+ * are queued than can be on their way). */
 bool trib_storage_checkpoint(struct trib_storage *storage, const struct trib_state *state);
-/* Bytes of payload that wait to be written: what back-pressure goes by. */
+/* Bytes that wait to be written, records and payloads: what back-pressure goes by. */
 uint64_t trib_storage_backlog(const struct trib_storage *storage);
+/* Groups of records committed since it was opened: a group is one sync. */
+uint64_t trib_storage_groups(const struct trib_storage *storage);
 
 #endif
