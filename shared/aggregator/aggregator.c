@@ -196,7 +196,10 @@ static void welcome(struct trib_aggregator *a, struct session *s, const struct t
     memcpy(msg.run, state->run, sizeof msg.run);
     memcpy(msg.fingerprint, state->schema.fingerprint, sizeof msg.fingerprint);
     msg.present |= (uint64_t)1 << TRIB_F_RUN | (uint64_t)1 << TRIB_F_FINGERPRINT;
-    (void)trib_aggregator_send(a, s->route, state->position, &msg, NULL);
+    if (schema.failed) /* it says HELLO again */
+        trib_aggregator_error(a, s->route, 0, TRIB_CODE_BUSY, 0, 5000, "out of memory");
+    else
+        (void)trib_aggregator_send(a, s->route, state->position, &msg, NULL);
     trib_buf_release(&schema);
 }
 

@@ -99,15 +99,24 @@ static enum trib_reason judge_header(const struct trib_aggregator *a, const stru
     return TRIB_REASON_NONE;
 }
 
-/* The codec of a PUSH: the plan's, or the one it names. *own must be freed. */
+/* No verdict: the child offers it again. */
+static void out_of_memory(struct trib_aggregator *a, const struct session *s, uint64_t number) {
+    trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, number, 5000,
+                          "out of memory for this payload");
+}
+
+/* The codec of a PUSH: the plan's, or the one it names; NULL: unknown (or no memory: *status says). *own must
+ * be freed. */
 static const struct trib_codec *codec_of(const struct trib_aggregator *a, const struct trib_text *spec,
-                                         struct trib_codec **own) {
+                                         struct trib_codec **own, enum trib_status *status) {
+    *status = TRIB_OK;
     *own = NULL;
     if (spec->size == 0) return a->state->codec_in;
     char text[TRIB_CODEC_MAX_SPEC + 1] = {0};
     if (spec->size > TRIB_CODEC_MAX_SPEC) return NULL;
     memcpy(text, spec->data, spec->size);
-    return trib_codec_new(text, own, NULL) == TRIB_OK ? *own : NULL;
+    *status = trib_codec_new(text, own, NULL);
+    return *own;
 }
 
 /* Population share: this child's region among those of all active ones; a child whose region is not known yet
@@ -206,8 +215,13 @@ static void judge(struct trib_aggregator *a, struct session *s, const struct tri
                                    : (uint32_t)msg->payload_crc;
     trib_rec_set(&record, PAYLOAD_CRC, payload_crc, crc);
     struct trib_codec *own = NULL;
-    const struct trib_codec *codec = codec_of(a, &msg->codec, &own);
+    enum trib_status found;
+    const struct trib_codec *codec = codec_of(a, &msg->codec, &own, &found);
     double sum_squares = 0;
+    if (found == TRIB_NOMEM) { /* no reason to refuse it for ever */
+        out_of_memory(a, s, msg->number);
+        return;
+    }
     if (reason == TRIB_REASON_NONE && codec == NULL) reason = TRIB_REASON_CODEC;
     if (reason == TRIB_REASON_NONE) {
         enum trib_status status = payload == NULL
@@ -281,8 +295,7 @@ void trib_aggregator_grant_offers(struct trib_aggregator *a) {
         a->status.in_flight_bytes = others;
         if (trib_inbound_start(&s->incoming, s->offer->msg.number, bytes,
                                (uint32_t)s->offer->msg.payload_crc) != TRIB_OK) {
-            trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, s->offer->msg.number, 5000,
-                                  "out of memory for this payload");
+            out_of_memory(a, s, s->offer->msg.number);
             continue;
         }
         a->status.in_flight_bytes += bytes;
@@ -303,19 +316,24 @@ static void take_offer(struct trib_aggregator *a, struct session *s, const struc
                        size_t wire_bytes) {
     uint64_t staleness;
     struct trib_codec *own;
-    const struct trib_codec *codec = codec_of(a, &msg->codec, &own);
+    enum trib_status found;
+    const struct trib_codec *codec = codec_of(a, &msg->codec, &own, &found);
     bool hopeless = codec == NULL ||
                     judge_header(a, trib_session_peer(a, s), msg, &staleness) != TRIB_REASON_NONE ||
                     msg->payload_bytes == 0 ||
                     msg->payload_bytes > trib_codec_max_bytes(codec, trib_state_parameters(a->state));
     trib_codec_free(&own);
+    if (found == TRIB_NOMEM) {
+        out_of_memory(a, s, msg->number);
+        return;
+    }
     if (hopeless) { /* refused without a byte of it */
         judge(a, s, msg, NULL, wire_bytes);
         return;
     }
     if (s->offer == NULL) s->offer = trib_alloc(sizeof *s->offer);
     if (s->offer == NULL) {
-        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, msg->number, 5000, "out of memory");
+        out_of_memory(a, s, msg->number);
         return;
     }
     s->offer->msg = *msg;

@@ -53,9 +53,10 @@ static void publish(struct trib_aggregator *a) {
         struct trib_model_reader reader;
         struct trib_source source = trib_state_source(s, true, &reader);
         struct trib_error err;
-        if (trib_codec_encode(s->codec_pub, &source, &record.payload, &err) != TRIB_OK) {
+        enum trib_status status = trib_codec_encode(s->codec_pub, &source, &record.payload, &err);
+        if (status != TRIB_OK) {
             trib_aggregator_event(a, TRIB_LOG_ERROR, "publish_failed", "error=\"%s\"", err.text);
-            give_up(a);
+            if (status != TRIB_NOMEM) give_up(a); /* memory comes back */
             return;
         }
         trib_rec_set(&record, MODEL_KIND, model_kind, TRIB_MODEL_INCREMENTS);

@@ -33,6 +33,7 @@ static bool record_forward(struct trib_participant *p, struct trib_record *recor
     if (status != TRIB_OK) {
         trib_outbox_event(p->outbox, s, p->now_ms, s->role == TRIB_ROLE_EDGE, TRIB_LOG_ERROR, "encode_failed",
                           "error=\"%s\"", err.text);
+        if (status == TRIB_NOMEM) return false; /* it stays in `own`, for the next one */
         struct trib_record voided = {.kind = TRIB_REC_VOID};
         trib_rec_set(&voided, TEXT, text, ((struct trib_text){"not_finite", 10}));
         (void)trib_participant_record(p, &voided);
