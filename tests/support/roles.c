@@ -341,6 +341,20 @@ const struct trib_msg *role_update(struct role_node *node, trib_child_route rout
     return &ack->msg;
 }
 
+const struct role_sent *role_pulled(struct role_node *node, uint64_t session, const struct trib_msg *held) {
+    struct trib_msg msg = role_pull(session, held);
+    role_deliver(node, 1, NULL, &msg, NULL);
+    return role_next(node, TRIB_MODEL);
+}
+
+uint64_t role_refused(struct role_node *node, struct trib_msg push, struct trib_blob *payload) {
+    role_deliver(node, 1, NULL, &push, payload);
+    const struct role_sent *ack = role_next(node, TRIB_ACK);
+    assert_int_equal(ack->msg.verdict, TRIB_REFUSED);
+    assert_int_equal(ack->after, node->state->position);
+    return ack->msg.reason;
+}
+
 /* ---- messages of parents ---- */
 
 struct trib_msg role_welcome(uint64_t session, uint64_t parent, uint64_t last) {
@@ -423,4 +437,50 @@ void role_begin(struct role_node *node, uint64_t session) {
     (void)role_next(node, TRIB_PULL);
     struct trib_msg seed = role_seed_model(session);
     role_deliver(node, 0, NULL, &seed, NULL);
+}
+
+void role_submit(struct role_node *node, float value) {
+    const float difference[ROLE_N] = {value, value, value, value};
+    struct trib_submission work = {.difference = difference,
+                                   .base_version = node->state->parent_version,
+                                   .parent_incarnation = node->state->parent_incarnation,
+                                   .samples = 20,
+                                   .weight = 10,
+                                   .steps = 2.0f,
+                                   .loss = 0.5f};
+    trib_participant_submit(node->participant, node->now_ms, &work);
+    (void)role_collect(node, true);
+}
+
+void role_gather(struct role_node *node, float value) {
+    struct trib_record peer = {.kind = TRIB_REC_PEER};
+    trib_rec_set(&peer, PEER, peer, role_text("d"));
+    trib_rec_set(&peer, INCARNATION, incarnation, 3);
+    assert_true(trib_outbox_record(&node->outbox, node->state, &peer));
+    struct trib_peer *d = trib_state_peer(node->state, "d", 1);
+    struct trib_record verdict = {.kind = TRIB_REC_VERDICT, .payload = role_floats(ROLE_N, value)};
+    trib_rec_set(&verdict, PEER, peer, role_text("d"));
+    trib_rec_set(&verdict, INCARNATION, incarnation, 3);
+    trib_rec_set(&verdict, NUMBER, number, d->last + 1);
+    trib_rec_set(&verdict, VERDICT, verdict, TRIB_ACCEPTED);
+    trib_rec_set(&verdict, SAMPLES, samples, 10);
+    trib_rec_set(&verdict, WEIGHT, weight, 10);
+    trib_rec_set(&verdict, APPLIED, applied, 1.0f);
+    trib_rec_set(&verdict, NORM_ADD, norm_add, 1.0f);
+    assert_true(trib_outbox_record(&node->outbox, node->state, &verdict));
+    trib_blob_unref(&verdict.payload);
+    struct trib_record commit = {.kind = TRIB_REC_COMMIT};
+    trib_rec_set(&commit, VERSION, version, node->state->version + 1);
+    trib_rec_set(&commit, COMMITS, commits, node->state->commits + 1);
+    trib_rec_set(&commit, SCALE, scale, 1.0f);
+    assert_true(trib_outbox_record(&node->outbox, node->state, &commit));
+    (void)role_collect(node, true);
+}
+
+struct trib_msg role_ack(uint64_t session, uint64_t number, uint64_t verdict) {
+    struct trib_msg msg = role_message(TRIB_ACK, session);
+    trib_msg_set(&msg, NUMBER, number, number);
+    trib_msg_set(&msg, VERDICT, verdict, verdict);
+    if (verdict == TRIB_REFUSED) trib_msg_set(&msg, REASON, reason, TRIB_REASON_STALE);
+    return msg;
 }

@@ -88,6 +88,10 @@ uint64_t role_join(struct role_node *node, trib_child_route route, const char *n
 /* Pushes four (or ROLE_BIG_N) equal floats and reads the ACK. */
 const struct trib_msg *role_update(struct role_node *node, trib_child_route route, struct trib_msg push,
                                    float value);
+/* PULL on route 1, and the MODEL that answers it. */
+const struct role_sent *role_pulled(struct role_node *node, uint64_t session, const struct trib_msg *held);
+/* Pushes on route 1 what is refused; returns the reason. */
+uint64_t role_refused(struct role_node *node, struct trib_msg push, struct trib_blob *payload);
 
 /* What a parent would say to a child under test: its run has incarnation `parent`. */
 struct trib_msg role_welcome(uint64_t session, uint64_t parent, uint64_t last);
@@ -99,5 +103,10 @@ struct trib_msg role_increment_model(uint64_t session, const struct trib_state *
 /* Connects a child, welcomes it, and gives it version 0. */
 void role_connect(struct role_node *node, uint64_t session, uint64_t parent, uint64_t last);
 void role_begin(struct role_node *node, uint64_t session);
+struct trib_msg role_ack(uint64_t session, uint64_t number, uint64_t verdict);
+/* What the device trained: four equal floats. */
+void role_submit(struct role_node *node, float value);
+/* An edge's own part grows by a commit of its lower side. */
+void role_gather(struct role_node *node, float value);
 
 #endif

@@ -1,11 +1,11 @@
-/* The child role, message by message: what it says, what it takes, when it comes back. Vectors are four
- * floats in f32, version 0 is all zeros. */
+/* The child role, message by message: how it connects, what it makes of errors, and when it comes back.
+ * Vectors are four floats in f32, version 0 is all zeros. What it pushes is in test_participant_work.c, what
+ * it pulls in test_participant_models.c. */
 #include "tests/support/cmocka.h"
 
 #include "shared/base/alloc.h"
 #include "tests/support/roles.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,54 +19,6 @@ static void edge(struct role_node *node) {
 
 static void say(struct role_node *node, const struct trib_msg *msg) {
     role_deliver(node, 0, NULL, msg, NULL);
-}
-
-/* What the device trained: four equal floats. */
-static void submit(struct role_node *node, float value) {
-    const float difference[ROLE_N] = {value, value, value, value};
-    struct trib_submission work = {.difference = difference,
-                                   .base_version = node->state->parent_version,
-                                   .parent_incarnation = node->state->parent_incarnation,
-                                   .samples = 20,
-                                   .weight = 10,
-                                   .steps = 2.0f,
-                                   .loss = 0.5f};
-    trib_participant_submit(node->participant, node->now_ms, &work);
-    (void)role_collect(node, true);
-}
-
-/* An edge's own part grows by a commit of its lower side. */
-static void gather(struct role_node *node, float value) {
-    struct trib_record peer = {.kind = TRIB_REC_PEER};
-    trib_rec_set(&peer, PEER, peer, role_text("d"));
-    trib_rec_set(&peer, INCARNATION, incarnation, 3);
-    assert_true(trib_outbox_record(&node->outbox, node->state, &peer));
-    struct trib_peer *d = trib_state_peer(node->state, "d", 1);
-    struct trib_record verdict = {.kind = TRIB_REC_VERDICT, .payload = role_floats(ROLE_N, value)};
-    trib_rec_set(&verdict, PEER, peer, role_text("d"));
-    trib_rec_set(&verdict, INCARNATION, incarnation, 3);
-    trib_rec_set(&verdict, NUMBER, number, d->last + 1);
-    trib_rec_set(&verdict, VERDICT, verdict, TRIB_ACCEPTED);
-    trib_rec_set(&verdict, SAMPLES, samples, 10);
-    trib_rec_set(&verdict, WEIGHT, weight, 10);
-    trib_rec_set(&verdict, APPLIED, applied, 1.0f);
-    trib_rec_set(&verdict, NORM_ADD, norm_add, 1.0f);
-    assert_true(trib_outbox_record(&node->outbox, node->state, &verdict));
-    trib_blob_unref(&verdict.payload);
-    struct trib_record commit = {.kind = TRIB_REC_COMMIT};
-    trib_rec_set(&commit, VERSION, version, node->state->version + 1);
-    trib_rec_set(&commit, COMMITS, commits, node->state->commits + 1);
-    trib_rec_set(&commit, SCALE, scale, 1.0f);
-    assert_true(trib_outbox_record(&node->outbox, node->state, &commit));
-    (void)role_collect(node, true);
-}
-
-static struct trib_msg ack(uint64_t session, uint64_t number, uint64_t verdict) {
-    struct trib_msg msg = role_message(TRIB_ACK, session);
-    trib_msg_set(&msg, NUMBER, number, number);
-    trib_msg_set(&msg, VERDICT, verdict, verdict);
-    if (verdict == TRIB_REFUSED) trib_msg_set(&msg, REASON, reason, TRIB_REASON_STALE);
-    return msg;
 }
 
 static struct trib_msg error(uint64_t code, uint64_t number, uint64_t wait_ms) {
@@ -123,7 +75,7 @@ static void test_hello(void **unused) {
     struct trib_msg seed = role_seed_model(5);
     say(&node, &seed);
     assert_int_equal(node.trains, 1);
-    submit(&node, 1.0f);
+    role_submit(&node, 1.0f);
     uint64_t incarnation = node.state->incarnation;
     trib_participant_connected(node.participant, node.now_ms);
     (void)role_collect(&node, true);
@@ -165,7 +117,7 @@ static void test_restored_from_a_backup(void **unused) {
     struct role_node node;
     device(&node);
     role_begin(&node, 5);
-    submit(&node, 1.0f);
+    role_submit(&node, 1.0f);
     uint64_t incarnation = node.state->incarnation;
     role_connect(&node, 6, 70, 2); /* the parent has seen 2, which was never made here */
     assert_true(node.state->incarnation != incarnation);
@@ -185,7 +137,7 @@ static void test_another_parent(void **unused) {
     struct role_node node;
     device(&node);
     role_begin(&node, 5);
-    submit(&node, 1.0f);
+    role_submit(&node, 1.0f);
     uint64_t incarnation = node.state->incarnation;
     role_connect(&node, 6, 71, 0);
     assert_int_equal(node.state->parent_incarnation, 71);
@@ -255,10 +207,10 @@ static void test_welcome_overrules_acks(void **unused) {
     struct role_node node;
     edge(&node);
     role_begin(&node, 5);
-    gather(&node, 1.0f);
+    role_gather(&node, 1.0f);
     role_poll(&node);
     const struct role_sent *push = role_next(&node, TRIB_PUSH);
-    struct trib_msg accepted = ack(5, 1, TRIB_ACCEPTED);
+    struct trib_msg accepted = role_ack(5, 1, TRIB_ACCEPTED);
     say(&node, &accepted);
     assert_true(node.state->held_count == 1 && node.state->held[0].acknowledged);
     role_connect(&node, 6, 70, 0); /* the parent lost what it had acknowledged */
@@ -275,203 +227,6 @@ static void test_welcome_overrules_acks(void **unused) {
     (void)role_next(&node, TRIB_PULL);
     role_silent(&node);
     role_rebuild(&node);
-    role_stop(&node);
-}
-
-/* ---- pushing ---- */
-
-static void test_push_is_sent_again(void **unused) {
-    (void)unused;
-    struct role_node node;
-    device(&node);
-    role_begin(&node, 5);
-    submit(&node, 0.5f);
-    role_poll(&node);
-    const struct role_sent *push = role_next(&node, TRIB_PUSH);
-    assert_int_equal(push->msg.number, 1);
-    assert_int_equal(push->msg.samples, 20);
-    assert_int_equal(push->msg.weight, 10);
-    assert_true(push->msg.steps == 2.0f && push->msg.loss == 0.5f);
-    assert_memory_equal(push->msg.base_digest, node.state->parent_chain, 4);
-    assert_int_equal(push->after, role_last(&node, TRIB_REC_FORWARD)->position);
-    assert_int_equal(trib_blob_size(push->payload), ROLE_N * sizeof(float));
-    for (uint64_t waited = 0; waited < 9000; waited += 3000) { /* only heartbeats meanwhile */
-        role_wait(&node, 3000);
-        for (const struct role_sent *s; (s = role_peek(&node)) != NULL;)
-            assert_int_equal(s->msg.type, TRIB_PING);
-        struct trib_msg pong = role_message(TRIB_PONG, 5);
-        trib_msg_set(&pong, TOKEN, token, 1);
-        say(&node, &pong);
-    }
-    role_wait(&node, 1000);
-    const struct role_sent *again = role_next(&node, TRIB_PUSH);
-    assert_int_equal(again->msg.number, 1);
-    assert_memory_equal(trib_blob_data(again->payload), trib_blob_data(push->payload),
-                        ROLE_N * sizeof(float));
-    struct trib_msg accepted = ack(5, 1, TRIB_ACCEPTED);
-    say(&node, &accepted);
-    say(&node, &accepted); /* both were answered */
-    assert_int_equal(role_recorded(&node, TRIB_REC_ACKED), 1);
-    assert_int_equal(node.state->held_count, 0);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PULL);
-    role_rebuild(&node);
-    role_stop(&node);
-}
-
-static void test_refused_update(void **unused) {
-    (void)unused;
-    struct role_node node;
-    device(&node);
-    role_begin(&node, 5);
-    submit(&node, 0.5f);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PUSH);
-    struct trib_msg refused = ack(5, 1, TRIB_REFUSED);
-    say(&node, &refused);
-    assert_int_equal(node.state->held_count, 0);
-    assert_int_equal(node.state->total.void_samples, 20);
-    assert_int_equal(role_logged(&node, "update_refused"), 1);
-    assert_int_equal(trib_participant_status(node.participant).refused, 1);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PULL);
-    role_stop(&node);
-}
-
-static void test_forwards_wait_for_the_verdict_before(void **unused) {
-    (void)unused;
-    struct role_node node;
-    edge(&node);
-    role_begin(&node, 5);
-    gather(&node, 1.0f);
-    role_poll(&node);
-    const struct role_sent *push = role_next(&node, TRIB_PUSH);
-    assert_false(trib_msg_has(&push->msg, AFTER));
-    assert_int_equal(push->msg.histogram.count, 2);
-    assert_int_equal(push->msg.histogram.items[1], 10);
-    gather(&node, 1.0f);
-    role_poll(&node);
-    role_silent(&node); /* one is on its way */
-    assert_int_equal(node.state->held_count, 1);
-    for (uint64_t number = 1; number <= TRIB_HELD_MAX; number++) {
-        struct trib_msg accepted = ack(5, number, TRIB_ACCEPTED);
-        say(&node, &accepted);
-        role_poll(&node);
-        if (number == TRIB_HELD_MAX) break;
-        const struct role_sent *next = role_next(&node, TRIB_PUSH);
-        assert_int_equal(next->msg.number, number + 1);
-        assert_int_equal(next->msg.after, number); /* still held, for no model contains it */
-        gather(&node, 1.0f);
-    }
-    role_silent(&node); /* eight are held: the ninth gathers */
-    assert_int_equal(node.state->held_count, TRIB_HELD_MAX);
-    assert_int_equal(node.state->gathered.updates, 1);
-    struct trib_blob *values = role_floats(ROLE_N, 2.0f);
-    struct trib_msg model = role_snapshot_model(5, 3, values);
-    model.applied = 2;
-    role_deliver(&node, 0, NULL, &model, values);
-    trib_blob_unref(&values);
-    assert_int_equal(node.state->held_count, TRIB_HELD_MAX - 2);
-    role_poll(&node);
-    assert_int_equal(role_next(&node, TRIB_PUSH)->msg.after, TRIB_HELD_MAX);
-    role_rebuild(&node);
-    role_stop(&node);
-}
-
-static void test_edge_pushes_before_it_pulls(void **unused) {
-    (void)unused;
-    struct role_node node;
-    edge(&node);
-    role_begin(&node, 5);
-    trib_participant_connected(node.participant, node.now_ms);
-    (void)role_collect(&node, true);
-    const struct role_sent *hello = role_next(&node, TRIB_HELLO);
-    assert_int_equal(hello->msg.subscribe, 1);
-    assert_int_equal(hello->msg.kind, TRIB_CHILD_EDGE);
-    gather(&node, 1.0f);
-    struct trib_msg welcome = role_welcome(6, 70, 0);
-    say(&node, &welcome);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PUSH);
-    (void)role_next(&node, TRIB_PULL);
-    role_stop(&node);
-}
-
-static void test_work_for_another_run_or_version(void **unused) {
-    (void)unused;
-    struct role_node node;
-    device(&node);
-    role_begin(&node, 5);
-    const float difference[ROLE_N] = {1, 1, 1, 1};
-    struct trib_submission work = {.difference = difference, .samples = 1, .weight = 1};
-    work.parent_incarnation = 69;
-    trib_participant_submit(node.participant, node.now_ms, &work);
-    (void)role_collect(&node, true);
-    assert_int_equal(role_recorded(&node, TRIB_REC_FORWARD), 0);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PULL);
-    struct trib_msg seed = role_seed_model(5);
-    say(&node, &seed);
-    assert_int_equal(node.trains, 2);
-    role_connect(&node, 6, 71, 0); /* the run ends while it trains */
-    submit(&node, 1.0f);
-    assert_int_equal(role_recorded(&node, TRIB_REC_FORWARD), 0);
-    role_stop(&node);
-}
-
-static void test_training_that_diverged(void **unused) {
-    (void)unused;
-    struct role_node node;
-    device(&node);
-    role_begin(&node, 5);
-    submit(&node, NAN);
-    assert_int_equal(role_logged(&node, "training_diverged"), 1);
-    assert_int_equal(role_recorded(&node, TRIB_REC_FORWARD), 0);
-    assert_true(node.state->own[0] == 0.0f);
-    role_poll(&node);
-    role_silent(&node);
-    role_wait(&node, 1000);
-    (void)role_next(&node, TRIB_PULL);
-    struct trib_msg seed = role_seed_model(5);
-    say(&node, &seed);
-    submit(&node, 3e38f); /* finite, and kept as f32 */
-    assert_int_equal(role_recorded(&node, TRIB_REC_FORWARD), 1);
-    role_stop(&node);
-}
-
-static void test_abandoned_training(void **unused) {
-    (void)unused;
-    struct role_node node;
-    device(&node);
-    role_begin(&node, 5);
-    trib_participant_abandon(node.participant, node.now_ms);
-    role_poll(&node);
-    role_silent(&node);
-    role_wait(&node, 1000);
-    (void)role_next(&node, TRIB_PULL);
-    struct trib_msg current = role_seed_model(5);
-    say(&node, &current);
-    assert_int_equal(node.trains, 2);
-    role_stop(&node);
-}
-
-static void test_late_model_while_a_verdict_is_awaited(void **unused) {
-    (void)unused;
-    struct role_node node;
-    device(&node);
-    role_begin(&node, 5);
-    submit(&node, 1.0f);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PUSH);
-    struct trib_msg seed = role_seed_model(5); /* PULL was sent twice, and this answers the second */
-    say(&node, &seed);
-    assert_int_equal(node.trains, 1);
-    struct trib_msg accepted = ack(5, 1, TRIB_ACCEPTED);
-    say(&node, &accepted);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PULL); /* it still wants to go on */
-    say(&node, &seed);
-    assert_int_equal(node.trains, 2);
     role_stop(&node);
 }
 
@@ -492,7 +247,7 @@ static void test_errors_that_end_the_session(void **unused) {
         struct role_node node;
         device(&node);
         role_begin(&node, 5);
-        submit(&node, 1.0f);
+        role_submit(&node, 1.0f);
         role_poll(&node);
         (void)role_next(&node, TRIB_PUSH);
         struct trib_msg msg = error(cases[i].code, 1, cases[i].wait_ms);
@@ -514,7 +269,7 @@ static void test_errors_that_renew(void **unused) {
         struct role_node node;
         device(&node);
         role_begin(&node, 5);
-        submit(&node, 1.0f);
+        role_submit(&node, 1.0f);
         uint64_t incarnation = node.state->incarnation;
         struct trib_msg msg = error(codes[i], 1, 0);
         say(&node, &msg);
@@ -536,7 +291,7 @@ static void test_errors_that_only_wait(void **unused) {
         struct role_node node;
         device(&node);
         role_begin(&node, 5);
-        submit(&node, 1.0f);
+        role_submit(&node, 1.0f);
         role_poll(&node);
         (void)role_next(&node, TRIB_PUSH);
         struct trib_msg msg = error(codes[i], 1, 2500);
@@ -571,7 +326,7 @@ static void test_gap_of_a_number_judged_long_ago(void **unused) {
     struct role_node node;
     device(&node);
     role_begin(&node, 5);
-    submit(&node, 1.0f);
+    role_submit(&node, 1.0f);
     role_connect(&node, 6, 70, 1);
     role_poll(&node);
     (void)role_next(&node, TRIB_PUSH); /* to learn the verdict */
@@ -645,7 +400,7 @@ static void test_heartbeat_and_silence(void **unused) {
     assert_false(trib_participant_status(node.participant).ready);
     assert_int_equal(role_logged(&node, "uplink_closed"), 1);
     (void)comes_back(&node);
-    submit(&node, 1.0f); /* what was trained meanwhile is kept */
+    role_submit(&node, 1.0f); /* what was trained meanwhile is kept */
     assert_int_equal(node.state->held_count, 1);
     role_connect(&node, 6, 70, 0);
     role_poll(&node);
@@ -713,14 +468,6 @@ int main(void) {
         cmocka_unit_test(test_another_parent),
         cmocka_unit_test(test_plan_or_schema_that_is_not_taken),
         cmocka_unit_test(test_welcome_overrules_acks),
-        cmocka_unit_test(test_push_is_sent_again),
-        cmocka_unit_test(test_refused_update),
-        cmocka_unit_test(test_forwards_wait_for_the_verdict_before),
-        cmocka_unit_test(test_edge_pushes_before_it_pulls),
-        cmocka_unit_test(test_work_for_another_run_or_version),
-        cmocka_unit_test(test_training_that_diverged),
-        cmocka_unit_test(test_abandoned_training),
-        cmocka_unit_test(test_late_model_while_a_verdict_is_awaited),
         cmocka_unit_test(test_errors_that_end_the_session),
         cmocka_unit_test(test_errors_that_renew),
         cmocka_unit_test(test_errors_that_only_wait),
