@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """seeds.py OUT: what the fuzzers start from, made of tests/vectors/*.hex, in OUT/TARGET/."""
 import pathlib
+import random
 import sys
 
 RECORD_KINDS = range(1, 14)
@@ -18,6 +19,15 @@ def read(path):
     return bytes(parts["hex"]), bytes(parts["payload"])
 
 
+def conversations(out):
+    """Long inputs for the fuzzers of the roles: a byte is a step, so any bytes are a conversation."""
+    draw = random.Random(1)
+    for target in ("aggregator", "participant"):
+        (out / target).mkdir(parents=True, exist_ok=True)
+        for i in range(60):
+            (out / target / f"seed-{i}").write_bytes(draw.randbytes(draw.choice((80, 200, 500))))
+
+
 def main(out):
     for target in ("wire", "record", "codec"):
         (out / target).mkdir(parents=True, exist_ok=True)
@@ -29,6 +39,7 @@ def main(out):
         (out / "record" / path.stem).write_bytes(bytes([kind]) + frame[8:])
         if payload:
             (out / "codec" / path.stem).write_bytes(payload)
+    conversations(out)
 
 
 if __name__ == "__main__":
