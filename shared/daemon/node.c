@@ -1,52 +1,18 @@
-#include "shared/daemon/node.h"
+#include "shared/daemon/node_internal.h"
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/rng.h"
-#include "shared/daemon/storage.h"
-#include "shared/net/client.h"
-#include "shared/net/health.h"
-#include "shared/net/server.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    REBUILD_MS = 1000,                /* after a failed write, the store is tried again so often */
-    BACKLOG_BYTES = 64 * 1024 * 1024, /* payloads waiting for the disk; beyond it children are not read */
-    LINGER_MS = 500,                  /* for the last messages */
-    MAX_ENDPOINTS = 8
-};
-
 struct held_send { /* a send that waits for its journal position */
     struct trib_action action;
     struct held_send *next;
 };
-
-struct trib_node {
-    struct trib_node_options options;
-    struct trib_reactor *reactor;
-    struct trib_context *context, *uplink;
-    struct trib_server *server;
-    struct trib_client *client;
-    struct trib_health *health;
-    struct trib_timer *wake, *rebuild, *finish;
-    struct trib_keys keys, parent_keys;
-    uint64_t wall_offset_ms, committed, wake_ms, writes_failed, started_ms;
-    struct trib_storage *storage;
-    struct trib_state *state;
-    struct trib_outbox outbox;
-    struct trib_aggregator *aggregator;
-    struct trib_participant *participant;
-    struct held_send *held, **held_end;
-    bool paused, checkpointing, stopping, finished;
-    char endpoints[MAX_ENDPOINTS][TRIB_ENDPOINT_MAX + 1];
-    char database[512];
-};
-
-static void settle(struct trib_node *node);
 
 uint64_t trib_node_now_ms(const struct trib_node *node) {
     return trib_clock_ms() + node->wall_offset_ms;
@@ -76,26 +42,12 @@ struct trib_outbox *trib_node_outbox(struct trib_node *node) {
     return &node->outbox;
 }
 
-/* ---- routes: a connection's name at the server, as one number for the roles ---- */
-
-static trib_child_route pack_route(const struct trib_route *route) {
-    uint64_t packed = (uint64_t)route->size << 56;
-    for (size_t i = 0; i < route->size; i++) packed |= (uint64_t)route->id[i] << (8 * i);
-    return packed;
-}
-
-static struct trib_route unpack_route(trib_child_route packed) {
-    struct trib_route route = {.size = (uint8_t)(packed >> 56)};
-    for (size_t i = 0; i < route.size; i++) route.id[i] = (uint8_t)(packed >> (8 * i));
-    return route;
-}
-
 /* ---- carrying out ---- */
 
 static void transmit(struct trib_node *node, struct trib_action *action) {
     enum trib_status status;
     if (action->kind == TRIB_ACTION_SEND_CHILD) {
-        struct trib_route route = unpack_route(action->route);
+        struct trib_route route = trib_node_unpack_route(action->route);
         status = trib_server_send(node->server, &route, action->frame, action->frame_bytes, action->payload);
     } else {
         status = trib_client_send(node->client, action->frame, action->frame_bytes, action->payload);
@@ -172,7 +124,7 @@ static void drop_roles(struct trib_node *node, const char *why) {
     trib_timer_after(node->rebuild, REBUILD_MS);
 }
 
-static void carry_out(struct trib_node *node) {
+void trib_node_carry_out(struct trib_node *node) {
     struct trib_action action;
     while (node->state != NULL && trib_outbox_take(&node->outbox, &action)) {
         switch (action.kind) {
@@ -220,14 +172,14 @@ static void settle(struct trib_node *node) {
     if (node->state == NULL) return;
     if (!node->checkpointing) {
         uint64_t now = trib_node_now_ms(node), wake = trib_aggregator_poll(node->aggregator, now), other;
-        carry_out(node);
+        trib_node_carry_out(node);
         if (node->state == NULL) return;
         if (node->participant != NULL && (other = trib_participant_poll(node->participant, now)) < wake)
             wake = other;
-        carry_out(node);
+        trib_node_carry_out(node);
         if (node->state == NULL) return;
         if (node->options.hooks.advanced != NULL) node->options.hooks.advanced(node->options.hooks.ctx, node);
-        carry_out(node);
+        trib_node_carry_out(node);
         if (node->state == NULL) return;
         take_checkpoint(node);
         if (wake == UINT64_MAX)
@@ -246,80 +198,6 @@ static void settle(struct trib_node *node) {
 
 static void on_wake(void *ctx) {
     settle(ctx);
-}
-
-/* ---- events of sockets ---- */
-
-static void refuse_for_store(struct trib_node *node, const struct trib_route *route) {
-    static const char detail[] = "the journal cannot be written here; try again later";
-    struct trib_msg msg = {.type = TRIB_ERROR};
-    trib_msg_set(&msg, SESSION, session, 0);
-    trib_msg_set(&msg, CODE, code, TRIB_CODE_BUSY);
-    trib_msg_set(&msg, WAIT_MS, wait_ms, 2 * REBUILD_MS);
-    trib_msg_set(&msg, DETAIL, detail, ((struct trib_text){detail, sizeof detail - 1}));
-    struct trib_buf buf;
-    trib_buf_init(&buf, 0);
-    trib_msg_encode(&msg, &buf);
-    if (!buf.failed && trib_server_send(node->server, route, buf.data, buf.size, NULL) != TRIB_OK)
-        trib_log(node->options.log, TRIB_LOG_DEBUG, "send_dropped", "to=child reason=gone");
-    trib_buf_release(&buf);
-}
-
-static void on_child(void *ctx, const struct trib_incoming *in) {
-    struct trib_node *node = ctx;
-    if (in->route.size > 7) return;
-    if (node->state == NULL) {
-        refuse_for_store(node, &in->route);
-        return;
-    }
-    trib_aggregator_message(node->aggregator, trib_node_now_ms(node), pack_route(&in->route),
-                            in->identity[0] != 0 ? in->identity : NULL, in->head, in->head_bytes,
-                            in->payload);
-    carry_out(node);
-    trib_timer_at(node->wake, 0); /* settle once for the whole batch */
-}
-
-static void on_child_malformed(void *ctx, const struct trib_incoming *in) {
-    struct trib_node *node = ctx;
-    if (node->state == NULL || in->route.size == 0 || in->route.size > 7) return;
-    trib_aggregator_malformed(node->aggregator, trib_node_now_ms(node), pack_route(&in->route),
-                              in->identity[0] != 0 ? in->identity : NULL, trib_fault_text(in->fault));
-    carry_out(node);
-    trib_timer_at(node->wake, 0);
-}
-
-/* Logged, and not in the ledger: anybody can knock. */
-static void on_refused(void *ctx, const char *public_key, const char *address) {
-    struct trib_node *node = ctx;
-    trib_log(node->options.log, TRIB_LOG_WARN, "key_refused", "key=%s address=%s", public_key, address);
-}
-
-static void on_reloaded(void *ctx, size_t count, const struct trib_error *failed) {
-    struct trib_node *node = ctx;
-    if (failed != NULL)
-        trib_log(node->options.log, TRIB_LOG_ERROR, "allow_list_refused", "error=\"%s\"", failed->text);
-    else
-        trib_log(node->options.log, TRIB_LOG_INFO, "allow_list_read", "keys=%zu", count);
-}
-
-static void on_parent(void *ctx, const struct trib_incoming *in) {
-    struct trib_node *node = ctx;
-    if (node->state == NULL) return;
-    trib_participant_message(node->participant, trib_node_now_ms(node), in->head, in->head_bytes,
-                             in->payload);
-    carry_out(node);
-    trib_timer_at(node->wake, 0);
-}
-
-static void on_link(void *ctx, enum trib_link link) {
-    static const char *const names[] = {"up", "down", "refused", "foreign"};
-    struct trib_node *node = ctx;
-    bool bad = link == TRIB_LINK_REFUSED || link == TRIB_LINK_FOREIGN;
-    trib_log(node->options.log, bad ? TRIB_LOG_ERROR : TRIB_LOG_INFO, "uplink_link", "link=%s endpoint=%s%s",
-             names[link], node->options.upstream->endpoint,
-             bad ? " hint=\"the parent must have this node's public key in its allow-list, and the right "
-                   "server key\""
-                 : "");
 }
 
 /* ---- events of the store ---- */
@@ -424,61 +302,6 @@ static void on_rebuild(void *ctx) {
     trib_timer_after(node->rebuild, REBUILD_MS);
 }
 
-static enum trib_status load_keys(struct trib_node *node, struct trib_error *err) {
-    const struct trib_node_options *o = &node->options;
-    if (o->parent->secret_key[0] == 0) return TRIB_OK;
-    struct trib_error warning = {0};
-    enum trib_status status = trib_keys_load(o->parent->secret_key, true, &node->keys, &warning, err);
-    if (status != TRIB_OK) return status;
-    if (warning.status != TRIB_OK)
-        trib_log(o->log, TRIB_LOG_WARN, "key_file_open", "error=\"%s\"", warning.text);
-    if (o->upstream == NULL || o->upstream->public_key[0] == 0) return TRIB_OK;
-    return trib_keys_load(o->upstream->public_key, false, &node->parent_keys, NULL, err);
-}
-
-static enum trib_status open_server(struct trib_node *node, struct trib_error *err) {
-    const struct trib_node_options *o = &node->options;
-    const char *endpoints[MAX_ENDPOINTS];
-    size_t count = 0;
-    for (const char *at = o->parent->listen; *at != 0 && count < MAX_ENDPOINTS;) {
-        size_t length = strcspn(at, "\n");
-        (void)snprintf(node->endpoints[count], sizeof node->endpoints[count], "%.*s", (int)length, at);
-        endpoints[count] = node->endpoints[count];
-        count++;
-        at += length + (at[length] == '\n');
-    }
-    bool keys = node->keys.secret_key[0] != 0;
-    struct trib_server_options server = {.context = node->context,
-                                         .reactor = node->reactor,
-                                         .endpoints = endpoints,
-                                         .endpoint_count = count,
-                                         .allow_insecure = o->node->allow_insecure,
-                                         .keys = keys ? &node->keys : NULL,
-                                         .allow_path = keys ? o->parent->allow_keys : NULL,
-                                         .events = {.ctx = node,
-                                                    .message = on_child,
-                                                    .malformed = on_child_malformed,
-                                                    .refused = on_refused,
-                                                    .reloaded = on_reloaded}};
-    return trib_server_new(&node->server, &server, err);
-}
-
-static enum trib_status open_client(struct trib_node *node, struct trib_error *err) {
-    const struct trib_node_options *o = &node->options;
-    if (o->upstream == NULL) return TRIB_OK;
-    enum trib_status status = trib_context_new(&node->uplink, 16, err);
-    if (status != TRIB_OK) return status;
-    bool keys = node->keys.secret_key[0] != 0 && node->parent_keys.public_key[0] != 0;
-    struct trib_client_options client = {.context = node->uplink,
-                                         .reactor = node->reactor,
-                                         .endpoint = o->upstream->endpoint,
-                                         .allow_insecure = o->node->allow_insecure,
-                                         .keys = keys ? &node->keys : NULL,
-                                         .server_key = keys ? node->parent_keys.public_key : NULL,
-                                         .events = {.ctx = node, .message = on_parent, .link = on_link}};
-    return trib_client_new(&node->client, &client, err);
-}
-
 /* ---- stopping ---- */
 
 static void end_loop(void *ctx) {
@@ -495,7 +318,7 @@ static void begin_stop(struct trib_node *node, enum trib_bye reason) {
         uint64_t now = trib_node_now_ms(node);
         trib_aggregator_goodbye(node->aggregator, now, reason);
         if (node->participant != NULL) trib_participant_goodbye(node->participant, now);
-        carry_out(node);
+        trib_node_carry_out(node);
         if (node->state != NULL) trib_storage_flush(node->storage);
     }
     trib_timer_after(node->finish, LINGER_MS);
@@ -573,13 +396,11 @@ static enum trib_status open_all(struct trib_node *node, struct trib_error *err)
     if (status == TRIB_OK) status = trib_reactor_on_signal(node->reactor, SIGTERM, on_signal, node, err);
     if (status == TRIB_OK) status = trib_reactor_on_signal(node->reactor, SIGINT, on_signal, node, err);
     if (status == TRIB_OK) status = trib_reactor_on_signal(node->reactor, SIGHUP, on_hangup, node, err);
-    if (status == TRIB_OK) status = load_keys(node, err);
     if (status == TRIB_OK) status = trib_context_new(&node->context, 64, err);
     if (status == TRIB_OK && o->node->health[0] != 0)
         status = trib_health_new(&node->health, node->context, node->reactor, o->node->health, answer_health,
                                  node, err);
-    if (status == TRIB_OK) status = open_client(node, err);
-    if (status == TRIB_OK) status = open_server(node, err);
+    if (status == TRIB_OK) status = trib_node_open_sockets(node, err);
     if (status == TRIB_OK) status = open_state(node, err);
     return status;
 }
@@ -634,6 +455,6 @@ bool trib_node_record(struct trib_node *node, struct trib_record *record) {
     if (node->state == NULL) return false;
     trib_rec_set(record, NOW, now_ms, trib_node_now_ms(node));
     bool done = trib_outbox_record(&node->outbox, node->state, record);
-    carry_out(node);
+    trib_node_carry_out(node);
     return done && node->state != NULL;
 }

@@ -44,8 +44,7 @@ enum {
 
 struct trib_state_limits {
     size_t max_parameters; /* a schema larger than this is refused */
-    size_t
-        ring_bytes; /* increments kept for children that are some versions behind; 0: one snapshot's size */
+    size_t ring_bytes; /* increments kept; no more than a snapshot's size unless the rule mixes; 0: that */
 };
 
 /* An update of this node's own on its way into the parent. */

@@ -1,0 +1,52 @@
+/* What the files of a node share: node.c (roles, actions, life) and node_sockets.c (what comes in). Nobody
+ * else includes this. */
+#ifndef TRIB_DAEMON_NODE_INTERNAL_H
+#define TRIB_DAEMON_NODE_INTERNAL_H
+
+#include "shared/daemon/node.h"
+#include "shared/daemon/storage.h"
+#include "shared/net/client.h"
+#include "shared/net/health.h"
+#include "shared/net/server.h"
+
+enum {
+    REBUILD_MS = 1000,                /* after a failed write, the store is tried again so often */
+    BACKLOG_BYTES = 64 * 1024 * 1024, /* payloads waiting for the disk; beyond it children are not read */
+    LINGER_MS = 500,                  /* for the last messages */
+    MAX_ENDPOINTS = 8
+};
+
+struct held_send; /* a send that waits for its journal position */
+
+struct trib_node {
+    struct trib_node_options options;
+    struct trib_reactor *reactor;
+    struct trib_context *context, *uplink;
+    struct trib_server *server;
+    struct trib_client *client;
+    struct trib_health *health;
+    struct trib_timer *wake, *rebuild, *finish;
+    struct trib_keys keys, parent_keys;
+    uint64_t wall_offset_ms, committed, wake_ms, writes_failed, started_ms;
+    struct trib_storage *storage;
+    struct trib_state *state;
+    struct trib_outbox outbox;
+    struct trib_aggregator *aggregator;
+    struct trib_participant *participant;
+    struct held_send *held, **held_end;
+    bool paused, checkpointing, stopping, finished;
+    char endpoints[MAX_ENDPOINTS][TRIB_ENDPOINT_MAX + 1];
+    char database[512];
+};
+
+/* Carries out what the roles asked for; the roles may be gone afterwards (node->state is NULL). */
+void trib_node_carry_out(struct trib_node *node);
+/* Reads the keys, then opens the uplink (an edge's) and the server. */
+enum trib_status trib_node_open_sockets(struct trib_node *node, struct trib_error *err) TRIB_MUST_USE;
+
+/* A connection's name at the server, as one number for the roles: size in the top byte, up to 7 bytes of id
+ * below. */
+trib_child_route trib_node_pack_route(const struct trib_route *route);
+struct trib_route trib_node_unpack_route(trib_child_route packed);
+
+#endif
