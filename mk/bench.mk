@@ -11,7 +11,7 @@ $(B)/bin/bench: $(BENCH_OBJ) $(LIB)
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(BLAS) $(LIBS)
 
 .PHONY: bench
-bench: $(B)/bin/bench ## figures with their limits, also in build/bench.json; ONLY=decode-add, decode-add-cached, encode, crc32c, train-2nn, train-cnn, train-torch
+bench: $(B)/bin/bench $(PROGRAMS:%=$(B)/bin/%) ## figures with their limits, also in build/bench.json; ONLY=decode-add, decode-add-cached, encode, crc32c, ingest, ingest-full, edge-memory, device-memory, binary-size, train-2nn, train-cnn, train-torch
 	@$(B)/bin/bench --json build/bench.json $(ONLY)
 
 -include $(BENCH_OBJ:.o=.d)

@@ -41,6 +41,11 @@ enum trib_status bench_decode_add(struct bench *bench, struct trib_error *err) T
 enum trib_status bench_decode_add_cached(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_encode(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_crc32c(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_ingest(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_ingest_full(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_edge_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_binary_size(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_2nn(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_cnn(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_torch(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
