@@ -162,7 +162,9 @@ static bool run_is_possible(struct trib_participant *p, const struct trib_record
 static bool begin_run(struct trib_participant *p, const struct trib_msg *msg) {
     struct trib_record record = {.kind = TRIB_REC_START};
     bool edge = p->state->role == TRIB_ROLE_EDGE;
-    if (edge) trib_rec_set(&record, INCARNATION, incarnation, trib_rng_u64(&p->rng) | 1);
+    /* Nothing of an older run may be taken for this one's, by its parent or by its children. */
+    uint64_t incarnation = p->state->started ? trib_rng_u64(&p->rng) | 1 : p->state->incarnation;
+    if (edge) trib_rec_set(&record, INCARNATION, incarnation, incarnation);
     trib_rec_set(&record, PARENT_INCARNATION, parent_incarnation, msg->incarnation);
     trib_rec_set(&record, PLAN, plan, msg->plan);
     trib_rec_set(&record, SCHEMA, schema, msg->schema);
@@ -194,9 +196,10 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
         return;
     }
     bool other = !s->started || s->parent_incarnation != msg->incarnation;
+    uint64_t before = s->incarnation;
     if (other && !begin_run(p, msg)) return;
-    if (other) p->without_model = false;      /* else: what is held is no better for a new session */
-    if (other && s->role == TRIB_ROLE_EDGE) { /* it has a new incarnation, and says so */
+    if (other) p->without_model = false; /* else: what is held is no better for a new session */
+    if (s->incarnation != before) {      /* it has a new one, and says so */
         p->backoff_ms = BACKOFF_MIN_MS;
         p->phase = HELLO;
         say_hello(p);
