@@ -23,8 +23,8 @@
 
 enum {
     SENDERS = 4,
-    EACH = 3, /* participants of a sender: FedBuff lowers its 10 to the participants that there are */
-    are * / PARAMETERS = 199210,
+    EACH = 3, /* participants of a sender; FedBuff lowers its 10 to how many there are */
+    PARAMETERS = 199210,
     ROUNDS = 5,
     WARM_MS = 500,
     MEASURED_MS = 1500,
