@@ -156,7 +156,7 @@ def test_frames():
 
 @case
 def test_versions_and_types():
-    """another protocol version, an unknown type, and a parent's message are told so"""
+    """another protocol version, an unknown type, a parent's message and names that are none are told so"""
     peer = Guest("newcomer")
     peer.raw(wire.MAGIC + b"\2\1\0\0\x80")
     peer.error("version")
@@ -168,6 +168,11 @@ def test_versions_and_types():
     peer.error("type")
     peer.send("PULL", session=peer.session + 1)
     peer.error("hello")
+    for name in ("a b", 'a"b', "\u00e9".join("ab") + " "):
+        peer.hello(name=name, expect="denied")
+    for name in ("", "x" * 65, "a\0b", "\x85"):
+        peer.hello(name=name, expect="malformed")
+    peer.hello(incarnation=0, expect="malformed")
     accepted(peer)
     undisturbed()
     peer.close()
@@ -446,7 +451,7 @@ def test_nobody_was_disturbed():
     same((line["malformed"], line["refused"]), (0, 0), "what the cloud found malformed, and refused")
     for daemon in (honest, edge, cloud):
         check(" error " not in daemon.log(), f"{daemon.name} logged an error")
-        daemon.stop()
+    harness.stop(honest, edge, cloud)
 
 
 sys.exit(harness.main(cloud, edge, honest))

@@ -77,8 +77,7 @@ def test_refused():
     for daemon in (unlisted, mistaken, unsafe):
         same((daemon.count("ready"), daemon.count("accepted")), (0, 0), f"sessions and updates of {daemon.name}")
     same(edge.count("sessions"), 2, "sessions at the edge")
-    for daemon in (unlisted, mistaken, unsafe):
-        daemon.stop()
+    harness.stop(unlisted, mistaken, unsafe)
 
 
 @case
@@ -117,7 +116,7 @@ def test_stop():
     """they all stop in peace"""
     for daemon in (devices, edge, cloud):
         check(" error " not in daemon.log(), f"{daemon.name} logged an error")
-        daemon.stop()
+    harness.stop(devices, edge, cloud)
 
 
 sys.exit(harness.main(cloud, edge, devices, unlisted, mistaken, unsafe, chained=True))

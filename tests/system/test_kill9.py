@@ -110,8 +110,8 @@ def test_edges_and_cloud_agree():
 @case
 def test_ledgers_are_whole():
     """all ledgers are whole after this, and versions follow each other"""
+    harness.stop(*edges, cloud)
     for daemon in (*edges, cloud):
-        daemon.stop()
         same(daemon.sql("PRAGMA integrity_check"), [("ok",)], f"SQLite's opinion of {daemon.name}")
     versions = cloud.sql("SELECT version FROM versions ORDER BY version")
     same(versions, [(version,) for version in range(len(versions))], "the versions")

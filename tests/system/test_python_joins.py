@@ -56,8 +56,7 @@ def test_leaves():
     line = edge.health()
     same((line["malformed"], line["refused"]), (0, 0), "malformed and refused")
     device.wait_more("accepted", 3)
-    for daemon in (device, edge, cloud):
-        daemon.stop()
+    harness.stop(device, edge, cloud)
 
 
 sys.exit(harness.main(cloud, edge, device, chained=True))

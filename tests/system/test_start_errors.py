@@ -4,17 +4,14 @@
 import gzip
 import hashlib
 import os
-import pathlib
 import re
 import shutil
-import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 
 import harness
-from harness import SAMPLE, SCRATCH, Skip, case, check, same, wait
+from harness import SAMPLE, SCRATCH, case, check, same
 
 QUICK_S = 10.0  # a fraction of a second, on a machine that has time
 
@@ -207,8 +204,7 @@ def test_data():
         check(f"device={device.name}-" in said and str(file) in said, f"{file} is not in what it says: {said}")
         same(device.count("updates"), 0, "updates made of damaged data")
     check(cloud.health()["well"], "the cloud is not well")
-    for daemon in (*fleet, cloud):
-        daemon.stop()
+    harness.stop(*fleet, cloud)
 
 
 # ---- stores ----
@@ -233,8 +229,7 @@ def trained_store():
     harness.start_tree(*tree)
     tree[2].wait_count("accepted", 12)
     tree[0].wait_count("version", 3)
-    for daemon in reversed(tree):
-        daemon.stop()
+    harness.stop(*reversed(tree))
     return tree[0].store, tree[1].store
 
 
@@ -289,61 +284,6 @@ def test_stores():
             data[len(data) // 2] ^= 1
             path.write_bytes(data)
         refused_store(role, spoil("flipped", flip), ["segment"])
-
-
-# ---- a disk that is full ----
-
-def mounts_work():
-    return subprocess.run(["unshare", "-m", "--propagation", "private", "mount", "-t", "tmpfs", "none", SCRATCH],
-                          capture_output=True).returncode == 0
-
-
-@case
-def test_full_disk():
-    """a disk that is full: it says so, loses nothing, and goes on when there is room"""
-    if not shutil.which("unshare") or not mounts_work():
-        raise Skip("no mount namespaces here: unshare -m does not work")
-    cloud = harness.cloud("full-cloud")
-    # A small disk that only this edge sees, gone with it.
-    edge = harness.edge(cloud, "full-edge")
-    edge.store.mkdir()
-    edge.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c",
-                    f'mount -t tmpfs -o size=4m none "{edge.store}" && exec "$@"', "sh"]
-    device = harness.devices(edge, "full-device", count=2)
-    harness.start_tree(cloud, edge, device)
-    device.wait_count("accepted", 5)
-    disk = pathlib.Path(f"/proc/{edge.process.pid}/root{edge.store}")
-    filler = disk / "filler"
-    with open(filler, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass  # full
-    edge.wait_log(r" error \S+ store_failed .*(full|space)")
-    wait(lambda: not (edge.health() or {"well": True})["well"], "it says that it is not well")
-    same(harness.run("tributary-edge", "--health", "--set", f"health={edge.health_endpoint}")[0], 1,
-         "exit status of --health")
-    held = device.count("accepted")
-    filler.unlink()
-    edge.wait_log(" store_recovered ")
-    device.wait_count("accepted", held + 5)
-    check(edge.health()["well"], "it is not well again")
-    device.signal()
-    accepted = int(device.wait_log(r" stopped updates=\d+ accepted=(\d+) refused=0")[1])
-    same(device.wait_exit(), 0, "the device's exit status")
-    edge.signal(signal.SIGSTOP)  # what a crash would leave now
-    copy = fresh("full-copy")
-    for path in disk.glob("journal.db*"):
-        shutil.copy(path, copy)
-    edge.signal(signal.SIGCONT)
-    rows = harness.sql(copy / "journal.db", "SELECT count(*), count(DISTINCT node || sequence), "
-                       "sum(verdict = 'accepted') FROM contributions")
-    count, distinct, there = rows[0]
-    same((count, there), (distinct, distinct), "rows, and those accepted")
-    check(accepted <= there <= accepted + 2, f"{accepted} accepted at the devices, {there} at the edge")
-    edge.stop()
-    cloud.stop()
 
 
 sys.exit(harness.main())
