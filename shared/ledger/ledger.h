@@ -85,6 +85,8 @@ enum trib_status trib_ledger_find(struct trib_ledger_reader *reader, const char 
 
 const char *trib_ledger_table_name(enum trib_ledger_table table); /* "versions" */
 const struct trib_ledger_column *trib_ledger_columns(enum trib_ledger_table table, size_t *count);
+/* Where among them the one of this name is, which must be there. */
+size_t trib_ledger_column(enum trib_ledger_table table, const char *name);
 /* Calls `row` for each row, oldest first; with a limit above 0 only for the newest so many. */
 enum trib_status trib_ledger_read(struct trib_ledger_reader *reader, enum trib_ledger_table table,
                                   int64_t run_id, int64_t limit,

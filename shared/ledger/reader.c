@@ -25,6 +25,7 @@ struct table {
 static const struct trib_ledger_column run_columns[] = {
     {"run_id", NULL, TRIB_UNIT_COUNT},
     {"run", "run", TRIB_UNIT_TEXT},
+    {"label", "label", TRIB_UNIT_TEXT},
     {"role", "role", TRIB_UNIT_TEXT},
     {"node", NULL, TRIB_UNIT_TEXT},
     {"started_ms", "started (UTC)", TRIB_UNIT_TIME},
@@ -223,6 +224,8 @@ void trib_ledger_close(struct trib_ledger_reader **reader) {
 enum trib_status trib_ledger_find(struct trib_ledger_reader *reader, const char *name,
                                   struct trib_ledger_run *out, struct trib_error *err) {
     bool last = strcmp(name, "last") == 0, row = false;
+    if (name[0] == 0)
+        return trib_fail(err, TRIB_INVALID, "found an empty name, expected the beginning of a run's, or last");
     sqlite3_stmt *stmt = NULL;
     enum trib_status status = trib_sql_prepare(
         reader->db,
@@ -255,6 +258,13 @@ const char *trib_ledger_table_name(enum trib_ledger_table table) {
 const struct trib_ledger_column *trib_ledger_columns(enum trib_ledger_table table, size_t *count) {
     *count = tables[table].count;
     return tables[table].columns;
+}
+
+size_t trib_ledger_column(enum trib_ledger_table table, const char *name) {
+    size_t i = 0;
+    while (i < tables[table].count && strcmp(tables[table].columns[i].name, name) != 0) i++;
+    TRIB_ASSERT(i < tables[table].count);
+    return i;
 }
 
 static enum trib_status prepare(struct trib_ledger_reader *reader, const struct table *table,

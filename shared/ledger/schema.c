@@ -4,7 +4,7 @@
 static const char *const version_1[] = {
 
     "CREATE TABLE runs("
-    "run_id INTEGER PRIMARY KEY, run TEXT NOT NULL, role TEXT NOT NULL, node TEXT NOT NULL, "
+    "run_id INTEGER PRIMARY KEY, run TEXT NOT NULL, label TEXT, role TEXT NOT NULL, node TEXT NOT NULL, "
     "incarnation TEXT NOT NULL, parent_incarnation TEXT, started_ms INTEGER NOT NULL, ended_ms INTEGER, "
     "state TEXT NOT NULL, stop_reason TEXT, seed TEXT, plan TEXT NOT NULL, schema TEXT NOT NULL, "
     "build TEXT NOT NULL, environment TEXT NOT NULL)",
@@ -114,7 +114,7 @@ static const char *const version_1[] = {
     "best AS (SELECT run_id, max(accuracy) AS best_accuracy FROM evaluations GROUP BY run_id), "
     "newest AS (SELECT run_id, accuracy, loss, row_number() OVER (PARTITION BY run_id "
     "ORDER BY version DESC, evaluated_ms DESC) AS rank FROM evaluations) "
-    "SELECT r.run_id AS run_id, r.run AS run, r.role AS role, r.node AS node, r.state AS state, "
+    "SELECT r.run_id AS run_id, r.run AS run, r.label AS label, r.role AS role, r.node AS node, r.state AS state, "
     "r.stop_reason AS stop_reason, r.started_ms AS started_ms, r.ended_ms AS ended_ms, "
     "(coalesce(r.ended_ms, m.last_ms, r.started_ms) - r.started_ms) / 1000.0 AS seconds, "
     "coalesce(m.versions, 0) AS versions, m.last_version AS last_version, "

@@ -168,6 +168,7 @@ static enum trib_status take_start(struct trib_ledger *ledger, const struct trib
     put_bytes(&row, r->schema.data, r->schema.size);
     put_text(&row, ledger->build);
     put_text(&row, ledger->environment);
+    PUT_TEXT(&row, TEXT, text);
     status = finish(&row, err);
     ledger->run_id = sqlite3_last_insert_rowid(ledger->db);
     ledger->has_parent_model = false;

@@ -11,7 +11,8 @@
 static const char *const statements[STATEMENTS] = {
     [RUN_ADD] =
         "INSERT INTO runs(run, role, node, incarnation, parent_incarnation, started_ms, state, seed, plan, "
-        "schema, build, environment) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7, ?8, ?9, ?10, ?11)",
+        "schema, build, environment, label) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7, ?8, ?9, ?10, ?11, "
+        "nullif(?12, ''))",
     [RUN_SUPERSEDE] =
         "UPDATE runs SET state = 'superseded', ended_ms = ?2 WHERE run_id = ?1 AND state = 'running'",
     [RUN_INCARNATION] = "UPDATE runs SET incarnation = ?2 WHERE run_id = ?1",
@@ -34,13 +35,14 @@ static const char *const statements[STATEMENTS] = {
         "INSERT OR REPLACE INTO versions(run_id, version, parent_version, made_by, made_ms, rule, commits, "
         "contributions, scale, digest, ledger_chain_digest, down_bytes, up_bytes) "
         "VALUES(?1, ?2, CASE WHEN ?2 > 0 THEN ?2 - 1 END, 'commit', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    /* A version without a commit of its own: the run's start, or at an edge a model from the parent. */
+    /* A version without a commit of its own: the run's start, or at an edge a model from the parent. What the
+     * start publishes is the model itself. */
     [VERSION_PUBLISH] =
         "INSERT INTO versions(run_id, version, parent_version, made_by, made_ms, published, published_ms, "
-        "published_from, published_digest, chain_digest, increment_bytes) "
+        "published_from, published_digest, chain_digest, increment_bytes, digest) "
         "VALUES(?1, ?2, CASE WHEN ?2 > 0 THEN ?2 - 1 END, CASE WHEN ?2 > 0 THEN 'parent' ELSE 'start' END, "
         "?3, 1, "
-        "?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET published = 1, published_ms = ?3, published_from = "
+        "?3, ?4, ?5, ?6, ?7, CASE WHEN ?2 = 0 THEN ?5 END) ON CONFLICT DO UPDATE SET published = 1, published_ms = ?3, published_from = "
         "?4, "
         "published_digest = ?5, chain_digest = ?6, increment_bytes = ?7",
     [EVALUATION_ADD] = "INSERT INTO evaluations VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",

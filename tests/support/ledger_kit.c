@@ -48,6 +48,7 @@ struct trib_record kit_start(uint8_t run) {
     trib_rec_set(&r, PLAN, plan, kit_text("model: 2nn\n"));
     trib_rec_set(&r, SCHEMA, schema, kit_text("w 10\n"));
     trib_rec_set(&r, SEED, seed, 7);
+    trib_rec_set(&r, TEXT, text, kit_text(run == 0x33 ? "spring" : ""));
     return r;
 }
 

@@ -1,6 +1,7 @@
 /* `tributary history`, called as the program calls it, its output read back. */
 #include "cli/history.c"
 #include "cli/sheet.c"
+#include "cli/words.c"
 
 #include "tests/support/cmocka.h"
 #include "tests/support/ledger_kit.h"
@@ -65,11 +66,14 @@ static void test_runs(void **state) {
     (void)state;
     assert_int_equal(history(kit.kit.folder, NULL, NULL, NULL, NULL), CLI_DONE);
     assert_int_equal(lines(), 3);
-    expect("run       role   started (UTC)         time  state    versions    best    last  updates  below  "
+    expect("run       label   role   started (UTC)         time  state    versions    best    last  updates  "
+           "below  "
            "refused");
-    expect("33333333  cloud  2023-11-14 22:13:20  0.4 s  stopped         6  91.67%  91.67%       13     39   "
+    expect("33333333  spring  cloud  2023-11-14 22:13:20  0.4 s  stopped         6  91.67%  91.67%       13  "
+           "   39   "
            "     1");
-    expect("44444444  cloud  2023-11-14 22:13:20  1.1 s  stopped        20  97.50%  97.50%       41    123   "
+    expect("44444444  -       cloud  2023-11-14 22:13:20  1.1 s  stopped        20  97.50%  97.50%       41  "
+           "  123   "
            "     1");
     expect("130.2 kB  260.4 kB   42.0 kB  100.0 kB\n");
 }
@@ -105,8 +109,9 @@ static void test_parts(void **state) {
 static void test_json(void **state) {
     (void)state;
     assert_int_equal(history(kit.kit.path, "--json", NULL, NULL, NULL), CLI_DONE);
-    expect("\"runs\":[{\"run_id\":1,\"run\":\"33333333333333333333333333333333\",\"role\":\"cloud\",\"node\":"
-           "\"north\"");
+    expect(
+        "\"runs\":[{\"run_id\":1,\"run\":\"33333333333333333333333333333333\",\"label\":\"spring\",\"role\":"
+        "\"cloud\",\"node\":\"north\"");
     expect("\"cloud_up_bytes\":42000,\"cloud_down_bytes\":100000,\"up_f32_bytes\":672000}]}\n");
     assert_int_equal(history(kit.kit.path, "last", "--json", "--limit", "1"), CLI_DONE);
     expect(
