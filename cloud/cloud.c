@@ -23,11 +23,11 @@ struct cloud {
     struct trib_task task;
     struct evaluator *evaluator;
     struct trib_timer *check, *leave;
-    bool begun, leaving;
+    bool begun, resumed, leaving;
     uint64_t evaluated_version, evaluated_at_ms; /* the newest one that was begun */
     bool evaluated_any;
     struct evaluation *pending; /* finished while the state could not change */
-    char models_path[512], environment[128];
+    char environment[128];
 };
 
 /* ---- the run ---- */
@@ -71,6 +71,18 @@ static enum trib_status begin_run(struct cloud *cloud, struct trib_error *err) {
     return status;
 }
 
+/* A run that goes on keeps its plan, whatever the config says now. */
+static void tell_of_plan(const struct cloud *cloud, const struct trib_state *state) {
+    struct trib_buf ours;
+    trib_buf_init(&ours, TRIB_MAP_MAX_BYTES);
+    trib_options_flat(trib_plan_options, trib_plan_option_count, &cloud->config->plan, &ours);
+    if (ours.size != state->plan_text.size || memcmp(ours.data, state->plan_text.data, ours.size) != 0)
+        trib_log(cloud->log, TRIB_LOG_WARN, "plan_kept",
+                 "hint=\"the config's plan is another one, the run goes on under its own; "
+                 "--set run.resume=false begins a new run\"");
+    trib_buf_release(&ours);
+}
+
 static enum trib_status on_ready(void *ctx, struct trib_node *node, struct trib_error *err) {
     struct cloud *cloud = ctx;
     cloud->node = node;
@@ -87,8 +99,10 @@ static enum trib_status on_ready(void *ctx, struct trib_node *node, struct trib_
             return trib_fail(err, TRIB_INVALID,
                              "the run in this store is of another model than plan.model; end it with "
                              "--set run.resume=false, or use another store.path");
+        if (!cloud->begun) tell_of_plan(cloud, state);
         trib_log(cloud->log, TRIB_LOG_INFO, "run_resumed", "version=%" PRIu64 " commits=%" PRIu64,
                  state->version, state->commits);
+        cloud->resumed = !cloud->begun;
         cloud->begun = true;
         return TRIB_OK;
     }
@@ -219,10 +233,10 @@ static enum trib_status open_all(struct cloud *cloud, struct trib_error *err) {
     status = trib_node_new(&cloud->node, &node, err);
     if (status != TRIB_OK) return status;
     struct trib_reactor *reactor = trib_node_reactor(cloud->node);
-    (void)snprintf(cloud->models_path, sizeof cloud->models_path, "%s/models", c->store.path);
     struct evaluator_options evaluator = {.task = &cloud->task,
-                                          .models_path = cloud->models_path,
+                                          .store = c->store.path,
                                           .keep_models = c->keep_models,
+                                          .resumed = cloud->resumed,
                                           .max_samples = c->eval_max_samples,
                                           .done = on_evaluated,
                                           .ctx = cloud};

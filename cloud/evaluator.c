@@ -1,24 +1,18 @@
 #include "cloud/evaluator.h"
 
+#include "cloud/models.h"
+
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/model/digest.h"
 #include "shared/model/safetensors.h"
 #include "shared/net/pipe.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { EVAL_BATCH = 200, KEPT_MAX = 4096 };
-
-struct kept {
-    uint8_t digest[TRIB_DIGEST_BYTES];
-    float accuracy;
-};
+enum { EVAL_BATCH = 200 };
 
 struct evaluator {
     struct evaluator_options options;
@@ -28,8 +22,7 @@ struct evaluator {
     atomic_bool stop;
     /* the thread's */
     struct trib_workspace *workspace;
-    size_t kept_count;
-    struct kept kept[KEPT_MAX]; /* oldest first */
+    struct models models;
 };
 
 static void free_evaluation(void *item) {
@@ -41,44 +34,19 @@ static void free_evaluation(void *item) {
 
 /* ---- the thread ---- */
 
-static void model_path(const struct evaluator *e, const uint8_t digest[TRIB_DIGEST_BYTES], char *out,
-                       size_t bytes) {
-    char hex[2 * TRIB_DIGEST_BYTES + 1];
-    (void)snprintf(out, bytes, "%s/%s.safetensors", e->options.models_path, trib_digest_hex(digest, hex));
-}
-
-static void save(struct evaluator *e, struct evaluation *evaluation) {
-    char path[600], version[32];
-    model_path(e, evaluation->digest, path, sizeof path);
+static void save(struct evaluator *e, struct evaluation *evaluation, const char *digest) {
+    char path[MODELS_PATH_MAX], version[32];
     (void)snprintf(version, sizeof version, "%" PRIu64, evaluation->version);
     const char *metadata[] = {"version", version, NULL};
-    evaluation->status = trib_safetensors_save(path, &e->options.task->schema, evaluation->parameters,
-                                               metadata, &evaluation->err);
-}
-
-/* Drops the oldest file beyond the limit; the best one stays. */
-static void retain(struct evaluator *e, const struct evaluation *evaluation) {
-    size_t limit = e->options.keep_models == 0 || e->options.keep_models > KEPT_MAX - 1
-                       ? KEPT_MAX - 1
-                       : (size_t)e->options.keep_models;
-    struct kept *last = &e->kept[e->kept_count++];
-    memcpy(last->digest, evaluation->digest, sizeof last->digest);
-    last->accuracy = evaluation->accuracy;
-    if (e->kept_count <= limit) return;
-    size_t best = 0, drop = 0;
-    for (size_t i = 1; i < e->kept_count; i++)
-        if (e->kept[i].accuracy > e->kept[best].accuracy) best = i;
-    if (drop == best) drop = 1;
-    char path[600];
-    model_path(e, e->kept[drop].digest, path, sizeof path);
-    if (e->options.keep_models > 0) (void)unlink(path); /* one that is gone already is as good */
-    e->kept_count--;
-    memmove(&e->kept[drop], &e->kept[drop + 1], (e->kept_count - drop) * sizeof e->kept[0]);
+    evaluation->status =
+        trib_safetensors_save(models_path(&e->models, digest, path), &e->options.task->schema,
+                              evaluation->parameters, metadata, &evaluation->err);
 }
 
 static void evaluate(struct evaluator *e, struct evaluation *evaluation) {
     uint64_t began = trib_clock_ms();
-    save(e, evaluation);
+    char digest[2 * TRIB_DIGEST_BYTES + 1];
+    save(e, evaluation, trib_digest_hex(evaluation->digest, digest));
     if (evaluation->status != TRIB_OK) return;
     const struct trib_task *task = e->options.task;
     double loss = 0, accuracy = 0;
@@ -91,14 +59,14 @@ static void evaluate(struct evaluator *e, struct evaluation *evaluation) {
     evaluation->loss = (float)loss;
     evaluation->accuracy = (float)accuracy;
     evaluation->duration_ms = trib_clock_ms() - began;
-    retain(e, evaluation);
+    models_add(&e->models, digest, accuracy);
 }
 
 static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_error *err) {
     struct evaluator *e = arg;
     enum trib_status status = trib_workspace_new(e->options.task->net, EVAL_BATCH, &e->workspace, err);
-    if (status == TRIB_OK && mkdir(e->options.models_path, 0777) != 0 && errno != EEXIST)
-        status = trib_fail_errno(err, "the folder %s for models cannot be made", e->options.models_path);
+    const struct evaluator_options *o = &e->options;
+    if (status == TRIB_OK) status = models_open(&e->models, o->store, o->keep_models, o->resumed, err);
     if (status != TRIB_OK) return status;
     trib_pipe_ready(pipe);
     void *item;
@@ -151,6 +119,7 @@ void evaluator_free(struct evaluator **out) {
     trib_watch_free(&e->watch);
     trib_actor_free(&e->actor);
     trib_workspace_free(&e->workspace);
+    models_close(&e->models);
     trib_free(e);
     *out = NULL;
 }

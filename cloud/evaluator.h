@@ -20,9 +20,10 @@ struct evaluation {
 
 struct evaluator_options {
     const struct trib_task *task;
-    const char *models_path; /* folder of DIGEST.safetensors files; made if it is not there */
-    uint64_t keep_models;    /* newest files that stay, and the best one; 0: all */
-    uint64_t max_samples;    /* 0: the whole test split */
+    const char *store;    /* the cloud's folder, for cloud/models.h */
+    uint64_t keep_models; /* newest files that stay, and the best one; 0: all */
+    bool resumed;         /* the run goes on: its files are there already */
+    uint64_t max_samples; /* 0: the whole test split */
     /* In the reactor's thread; the evaluation is the evaluator's. */
     void (*done)(void *ctx, const struct evaluation *evaluation);
     void *ctx;

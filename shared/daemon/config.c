@@ -78,7 +78,7 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
         ROW(S, parent.allow_keys, "keys.allow", STRING, "",                                                  \
             .help =                                                                                          \
                 "File with the public keys of the participants that may connect (`tributary keys allow`)."), \
-        ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 65535,                          \
+        ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 65535,                        \
             .help = "Participants that a run may have, also those that left; more are told to come back."),  \
         ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536,                   \
             .max = 1099511627776.0,                                                                          \
@@ -104,7 +104,8 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
 
 const struct trib_option trib_cloud_options[] = {
     NODE_ROWS(trib_cloud_config, cloud),
-    ROW(trib_cloud_config, run_label, "run.label", STRING, "", .help = "What people call this run."),
+    ROW(trib_cloud_config, run_label, "run.label", STRING, "",
+        .help = "What people call this run; in the ledger and in `tributary history`."),
     ROW(trib_cloud_config, run_resume, "run.resume", BOOL, "true",
         .help = "Go on with a run that has not ended, under the plan that it began with; false begins a new "
                 "one."),
@@ -114,7 +115,8 @@ const struct trib_option trib_cloud_options[] = {
     PARENT_ROWS(trib_cloud_config, "tcp://127.0.0.1:7400", "64MiB", "256MiB"),
     STORE_ROWS(trib_cloud_config, "run/cloud"),
     ROW(trib_cloud_config, keep_models, "store.keep_models", U64, "20", .max = 1e9,
-        .help = "Model files of so many newest published versions are kept; 0: all."),
+        .help = "Model files of so many newest evaluated versions of a run are kept, and of its best one; "
+                "0: all."),
     DATA_PATH_ROW(trib_cloud_config),
     ROW(trib_cloud_config, eval_interval_ms, "evaluation.interval", MS, "500ms", .max = 86400e3,
         .help = "A version is evaluated at most once in this time; the newest is never skipped at the end."),
