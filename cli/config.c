@@ -175,11 +175,14 @@ static int each_file(int argc, char **argv, int (*work)(const char *path, const 
 }
 
 int cli_config(int argc, char **argv) {
+    static const char *const verbs[] = {"check", "options", "dump"};
     const char *verb = argc > 1 ? argv[1] : "";
-    if (strcmp(verb, "--help") == 0) return usage(stdout);
+    if (cli_asks_for_help(verb)) return usage(stdout);
     if (strcmp(verb, "check") == 0) return each_file(argc - 1, argv + 1, check_file);
     if (strcmp(verb, "dump") == 0 && argc <= 5) return each_file(argc - 1, argv + 1, dump_file);
     if (strcmp(verb, "options") == 0 && argc == 3)
         return strcmp(argv[2], "--markdown") == 0 ? print_markdown() : print_options(argv[2]);
-    return usage(stderr);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (verb[0] == 0 || strcmp(verb, verbs[i]) == 0) return usage(stderr);
+    return cli_unknown("tributary config", "command", verb, verbs, sizeof verbs / sizeof *verbs);
 }

@@ -140,22 +140,14 @@ static enum trib_status nothing_found(const struct search *search, struct trib_e
                      search->listed ? "has no model file any more" : "is not in the ledger", search->nearest);
 }
 
-static size_t find_column(const char *name) {
-    size_t count = 0, i = 0;
-    const struct trib_ledger_column *columns = trib_ledger_columns(TRIB_LEDGER_VERSIONS, &count);
-    while (i < count && strcmp(columns[i].name, name) != 0) i++;
-    TRIB_ASSERT(i < count);
-    return i;
-}
-
 static enum trib_status find_version(const struct request *request, struct found *found,
                                      struct trib_error *err) {
     struct trib_ledger_reader *reader = NULL;
     struct trib_ledger_run run;
     struct search search = {.request = request,
                             .found = found,
-                            .version_column = find_column("version"),
-                            .digest_column = find_column("digest")};
+                            .version_column = trib_ledger_column(TRIB_LEDGER_VERSIONS, "version"),
+                            .digest_column = trib_ledger_column(TRIB_LEDGER_VERSIONS, "digest")};
     enum trib_status status = trib_ledger_open_readonly(request->ledger, &reader, err);
     if (status != TRIB_OK) return status;
     status = trib_ledger_find(reader, request->run, &run, err);
@@ -218,7 +210,7 @@ int cli_export(int argc, char **argv) {
     struct request request;
     struct found found = {.any = false};
     size_t parameter_count = 0;
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) return usage(stdout);
+    if (argc == 2 && cli_asks_for_help(argv[1])) return usage(stdout);
     if (argc != 4) return usage(stderr);
     int failure = CLI_USAGE;
     enum trib_status status = read_request(argv + 1, &request, &err);

@@ -148,7 +148,7 @@ int cli_history(int argc, char **argv) {
     struct trib_error err = {.status = TRIB_OK};
     struct trib_buf out;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return usage(stdout);
+        if (cli_asks_for_help(argv[i])) return usage(stdout);
     }
     int code = parse(argc, argv, &request);
     if (code != CLI_DONE) return code;

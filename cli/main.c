@@ -1,7 +1,6 @@
 /* `tributary`: finds the subcommand and hands it its words. */
 #include "cli/cli.h"
 
-#include "shared/base/option.h"
 #include "shared/learn/blas.h"
 
 #include <stdio.h>
@@ -34,27 +33,18 @@ static int help(FILE *to) {
     return to == stdout ? CLI_DONE : CLI_USAGE;
 }
 
-static int unknown(const char *word) {
-    const char *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
-    const char *nearest = trib_nearest(word, names, COMMANDS);
-    (void)fprintf(stderr, "tributary: no command is called \"%s\"%s%s; see tributary --help\n", word,
-                  nearest != NULL ? "; the nearest one is " : "", nearest != NULL ? nearest : "");
-    return CLI_USAGE;
-}
-
 int main(int argc, char **argv) {
     trib_blas_start(argc, argv);
     if (argc < 2) return help(stderr);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        return help(stdout);
-    }
+    if (cli_asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) return help(stdout);
     if (strcmp(argv[1], "--version") == 0) {
         (void)puts("tributary " TRIB_VERSION);
         return CLI_DONE;
     }
+    const char *names[COMMANDS];
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, argv[1]) == 0) return commands[i].run(argc - 1, argv + 1);
+        names[i] = commands[i].name;
+        if (strcmp(names[i], argv[1]) == 0) return commands[i].run(argc - 1, argv + 1);
     }
-    return unknown(argv[1]);
+    return cli_unknown("tributary", "command", argv[1], names, COMMANDS);
 }

@@ -70,11 +70,7 @@ static int usage(FILE *to) {
 
 static const struct trib_ledger_cell *cell(enum trib_ledger_table table, const struct trib_ledger_cell *cells,
                                            const char *name) {
-    size_t count = 0, i = 0;
-    const struct trib_ledger_column *columns = trib_ledger_columns(table, &count);
-    while (i < count && strcmp(columns[i].name, name) != 0) i++;
-    TRIB_ASSERT(i < count);
-    return &cells[i];
+    return &cells[trib_ledger_column(table, name)];
 }
 
 static enum trib_status take_run(void *ctx, const struct trib_ledger_cell *cells, size_t count,
@@ -310,7 +306,7 @@ static enum trib_status read_request(int argc, char **argv, struct request *out,
 int cli_watch(int argc, char **argv) {
     struct trib_error err = {.status = TRIB_OK};
     struct request request;
-    if (argc > 1 && strcmp(argv[1], "--help") == 0) return usage(stdout);
+    if (argc > 1 && cli_asks_for_help(argv[1])) return usage(stdout);
     if (read_request(argc, argv, &request, &err) != TRIB_OK) {
         (void)fprintf(stderr, "tributary watch: %s\n", err.text);
         return usage(stderr);

@@ -1,5 +1,6 @@
 /* Key files, allow-lists, and `tributary keys`. */
 #include "cli/keys.c"
+#include "cli/words.c"
 
 #include <fcntl.h>
 #include <setjmp.h>
