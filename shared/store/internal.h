@@ -13,7 +13,7 @@ enum {
     FRAMES_A_CALL = 32,        /* payloads handed over in one pwritev */
     PATH_BYTES = 4096
 };
-#define SEGMENT_MAGIC  "TRIBSEG1"
+#define SEGMENT_MAGIC  UINT64_C(0x3147455342495254) /* "TRIBSEG1" */
 #define UNSYNCED_GROUP ((uint64_t)1 << 63) /* set in a frame's group where it was written without a sync */
 
 /* Where a payload is. segment 0: there is none. */

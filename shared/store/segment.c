@@ -58,7 +58,7 @@ static enum trib_status begin_next(struct segments *segments, struct trib_error 
     char path[PATH_BYTES];
     uint8_t header[SEGMENT_HEADER_BYTES];
     uint64_t number = segments->number + 1;
-    memcpy(header, SEGMENT_MAGIC, 8);
+    trib_put_u64(header, SEGMENT_MAGIC);
     trib_put_u64(header + 8, number);
     struct iovec part = {header, sizeof header};
     numbered_path(path, segments->folder, number, ".seg");
