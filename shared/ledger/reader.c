@@ -225,7 +225,8 @@ enum trib_status trib_ledger_find(struct trib_ledger_reader *reader, const char 
                                   struct trib_ledger_run *out, struct trib_error *err) {
     bool last = strcmp(name, "last") == 0, row = false;
     if (name[0] == 0)
-        return trib_fail(err, TRIB_INVALID, "found an empty name, expected the beginning of a run's, or last");
+        return trib_fail(err, TRIB_INVALID,
+                         "found an empty name, expected the beginning of a run's, or last");
     sqlite3_stmt *stmt = NULL;
     enum trib_status status = trib_sql_prepare(
         reader->db,

@@ -42,7 +42,8 @@ static const char *const statements[STATEMENTS] = {
         "published_from, published_digest, chain_digest, increment_bytes, digest) "
         "VALUES(?1, ?2, CASE WHEN ?2 > 0 THEN ?2 - 1 END, CASE WHEN ?2 > 0 THEN 'parent' ELSE 'start' END, "
         "?3, 1, "
-        "?3, ?4, ?5, ?6, ?7, CASE WHEN ?2 = 0 THEN ?5 END) ON CONFLICT DO UPDATE SET published = 1, published_ms = ?3, published_from = "
+        "?3, ?4, ?5, ?6, ?7, CASE WHEN ?2 = 0 THEN ?5 END) ON CONFLICT DO UPDATE SET published = 1, "
+        "published_ms = ?3, published_from = "
         "?4, "
         "published_digest = ?5, chain_digest = ?6, increment_bytes = ?7",
     [EVALUATION_ADD] = "INSERT INTO evaluations VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
