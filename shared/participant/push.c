@@ -187,7 +187,9 @@ void trib_participant_on_ack(struct trib_participant *p, const struct trib_msg *
         p->status.accepted++;
     } else {
         p->status.refused++;
-        trib_outbox_event(p->outbox, p->state, p->now_ms, false, TRIB_LOG_WARN, "update_refused",
+        /* What arrives when the run is over is nobody's mistake. */
+        enum trib_level level = msg->reason == TRIB_REASON_FINISHED ? TRIB_LOG_DEBUG : TRIB_LOG_WARN;
+        trib_outbox_event(p->outbox, p->state, p->now_ms, false, level, "update_refused",
                           "number=%" PRIu64 " reason=%s", msg->number, trib_reason_name(msg->reason));
     }
 }
