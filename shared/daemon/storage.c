@@ -244,9 +244,14 @@ uint64_t trib_storage_groups(const struct trib_storage *s) {
 
 /* ---- opening and closing ---- */
 
+struct loading {
+    struct trib_storage *storage;
+    struct trib_state *state;
+};
+
 static enum trib_status load_checkpoint(void *ctx, uint64_t position, const struct trib_feed *feed,
                                         struct trib_error *err) {
-    struct trib_state *state = ctx;
+    struct trib_state *state = ((struct loading *)ctx)->state;
     enum trib_status status = trib_state_load(state, feed, err);
     if (status == TRIB_OK && state->position != position)
         return trib_fail(err, TRIB_CORRUPT, "the checkpoint of position %llu holds position %llu",
@@ -255,8 +260,12 @@ static enum trib_status load_checkpoint(void *ctx, uint64_t position, const stru
 }
 
 static enum trib_status load_record(void *ctx, const struct trib_record *record, struct trib_error *err) {
+    const struct loading *loading = ctx;
     struct trib_record copy = *record; /* apply fills in what it computes */
-    return trib_state_apply(ctx, &copy, err);
+    /* These count too: a node that is restarted often must come to its checkpoint. */
+    loading->storage->since_records++;
+    loading->storage->since_bytes += trib_blob_size(record->payload);
+    return trib_state_apply(loading->state, &copy, err);
 }
 
 static enum trib_durability durability_of(const struct trib_store_config *config) {
@@ -272,7 +281,8 @@ static enum trib_status open_all(struct trib_storage *s, struct trib_state *stat
                                        .projection = trib_ledger_projection(s->ledger)};
     s->batched = store.durability == TRIB_DURABLE_BATCHED;
     status = trib_store_open(&store, &s->store, err);
-    if (status == TRIB_OK) status = trib_store_recover(s->store, load_checkpoint, load_record, state, err);
+    struct loading loading = {.storage = s, .state = state};
+    if (status == TRIB_OK) status = trib_store_recover(s->store, load_checkpoint, load_record, &loading, err);
     if (status != TRIB_OK) return status;
     s->position = trib_store_position(s->store);
     struct trib_actor_options actor = {.name = "storage",

@@ -138,8 +138,7 @@ def test_cloud_killed():
 def test_models_are_bounded():
     """model files are kept of so many evaluated versions and of the best one, whichever process wrote them"""
     wait(lambda: cloud.one("SELECT count(DISTINCT version) FROM evaluations") > 3 * KEEP, "versions are evaluated")
-    for daemon in (fleet, edge, cloud):
-        daemon.stop()
+    harness.stop(fleet, edge, cloud)
     evaluated = cloud.sql("SELECT version, digest, max(accuracy) FROM evaluations JOIN versions USING (run_id, version) "
                           "GROUP BY version ORDER BY max(evaluated_ms)")
     best = max(evaluated, key=lambda row: row[2])
@@ -148,6 +147,22 @@ def test_models_are_bounded():
     extra = set((cloud.store / "models").iterdir()) - expected
     check(len(extra) <= 1, f"beside the {KEEP} newest and the best there are {len(extra)}: {extra}")
     same(sorted(path.name for path in expected if not path.exists()), [], "model files that are missing")
+
+
+@case
+def test_short_lives():
+    """a node that never lives long enough to write its next checkpoint's records comes to its checkpoint all the same"""
+    parent = harness.cloud("short-cloud")
+    middle = harness.edge(parent, "short-edge", store__checkpoint__records=200)
+    child = harness.devices(middle, "short", count=4, speed__delay=5)
+    harness.start_tree(parent, middle, child)
+    for position in (70, 140, 210):
+        wait(lambda: (rows(middle)[1] or 0) >= position, f"{position} records")
+        middle.kill()
+        middle.start()
+    wait(lambda: rows(middle)[2], "a checkpoint")
+    check(rows(middle)[2] < 400, f"the first checkpoint is at {rows(middle)[2]}")
+    harness.stop(child, middle, parent)
 
 
 @case
@@ -165,8 +180,7 @@ def test_segments_stay_bounded():
         check(size <= 3 * SEGMENT_BYTES, f"the segments are {size} bytes")
         return middle.one("SELECT sum(wire_bytes) FROM contributions") or 0
     wait(lambda: written() > 5 * SEGMENT_BYTES, "five segments' worth of payload", deadline_s=60)
-    for daemon in (children, middle, parent):
-        daemon.stop()
+    harness.stop(children, middle, parent)
 
 
 sys.exit(harness.main(chained=True))

@@ -40,10 +40,7 @@ class Tree:
             self.cloud.wait_log(" run_finished reason=versions ")
         else:
             wait(self.all_forwarded, f"{FORWARDS} forwards of each edge are in versions")
-        for daemon in self.daemons:
-            daemon.signal()
-        for daemon in self.daemons:
-            same(daemon.wait_exit(), 0, f"exit status of {daemon.name}")
+        harness.stop(*self.daemons)
 
     def all_forwarded(self):
         counts = self.cloud.sql("SELECT count(*) FROM contributions WHERE version IS NOT NULL GROUP BY node")
