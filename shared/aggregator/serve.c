@@ -198,8 +198,10 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
     uint64_t at;
     bool due = publish_due(a, &at), held = on_hold(s);
     if (due && !held) publish(a);
-    bool answered = trib_rule_synchronous(s->rule) && s->base_count > 0 &&
-                    trib_session_peer(a, session)->answered == s->published + 1;
+    /* Who has answered this version waits for the next: for ever in a round, else only if there is one that
+     * the interval holds back. Working on a base twice counts the same direction twice. */
+    bool answered = s->base_count > 0 && trib_session_peer(a, session)->answered == s->published + 1 &&
+                    (trib_rule_synchronous(s->rule) || s->version != s->published);
     if (s->base_count == 0 || held || answered)
         wait_for(a, session, at != UINT64_MAX && at > a->now_ms ? at - a->now_ms : WAIT_MS);
     else

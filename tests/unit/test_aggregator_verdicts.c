@@ -353,11 +353,19 @@ static void test_publication_interval(void **unused) {
     cloud_with(&node, "publish.global_interval: 500ms\n");
     uint64_t session = role_join(&node, 1, "a", 11);
     const struct role_sent *seed = role_pulled(&node, session, NULL);
+    uint64_t other = role_join(&node, 2, "b", 12);
     (void)role_update(&node, 1, role_push(session, 1, 0), 1.0f);
-    assert_int_equal(role_pulled(&node, session, &seed->msg)->msg.kind, TRIB_MODEL_CURRENT); /* not yet */
+    /* Not yet: who worked on version 0 waits for version 1, who did not may begin. */
+    struct trib_msg pull = role_pull(session, &seed->msg);
+    role_deliver(&node, 1, NULL, &pull, NULL);
+    assert_int_equal(role_next(&node, TRIB_WAIT)->msg.wait_ms, 500);
+    pull = role_pull(other, &seed->msg);
+    role_deliver(&node, 2, NULL, &pull, NULL);
+    assert_int_equal(role_next(&node, TRIB_MODEL)->msg.kind, TRIB_MODEL_CURRENT);
     role_poll(&node);
     assert_int_equal(node.wake_ms, node.now_ms + 500);
-    node.now_ms += 500;
+    role_wait(&node, 500);
+    assert_int_equal(role_next(&node, TRIB_ADVANCE)->msg.to_version, 1);
     assert_int_equal(role_pulled(&node, session, &seed->msg)->msg.to_version, 1);
     role_stop(&node);
 }
