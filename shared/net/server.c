@@ -189,7 +189,7 @@ static void fill_defaults(struct trib_server_options *o) {
     if (o->queue_messages == 0) o->queue_messages = 64;
     if (o->queue_bytes == 0) o->queue_bytes = 64 << 20;
     if (o->batch_messages == 0) o->batch_messages = 64;
-    if (o->batch_bytes == 0) o->batch_bytes = 4 << 20;
+    if (o->batch_bytes == 0) o->batch_bytes = 1 << 20;
     if (o->keepalive_s == 0) o->keepalive_s = 60;
 }
 

@@ -50,7 +50,7 @@ struct trib_server_options {
     size_t queue_messages;         /* then so many are queued for a route here; 64 */
     size_t queue_bytes;            /*   and so many bytes; 64 MiB */
     unsigned batch_messages;       /* handed over in one turn; 64 */
-    size_t batch_bytes;            /*   4 MiB */
+    size_t batch_bytes;            /*   1 MiB */
     unsigned keepalive_s;          /* TCP keepalive begins after so much silence; 60 */
     unsigned heartbeat_ms;         /* ZMTP pings; 0: none */
     unsigned heartbeat_timeout_ms; /* longer than a full window of payload takes to drain; 3 x heartbeat_ms */
