@@ -224,6 +224,8 @@ void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *sess
 void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
     const struct trib_state *s = a->state;
     *wake_ms = UINT64_MAX;
+    /* A run's first version is in its ledger from the start, not from the first child on. */
+    if (s->role == TRIB_ROLE_CLOUD && s->base_count == 0 && s->has_model && !s->stopped) publish(a);
     if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
     if (on_hold(s)) return;
     uint64_t at;
