@@ -134,7 +134,11 @@ static enum trib_status read_input(struct input *in, struct trib_error *err) {
     char *text = trib_alloc(header_bytes);
     if (text == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for the header of %s", in->path);
     status = read_at(in, sizeof(uint64_t), text, header_bytes, err);
-    if (status == TRIB_OK) status = trib_header_parse(&in->header, text, header_bytes, data_bytes, err);
+    struct trib_error why = {.status = TRIB_OK, .text = ""};
+    if (status == TRIB_OK) {
+        status = trib_header_parse(&in->header, text, header_bytes, data_bytes, &why);
+        if (status != TRIB_OK) (void)trib_fail(err, status, "%s: %s", in->path, why.text);
+    }
     in->data_at = sizeof(uint64_t) + header_bytes;
     trib_free(text);
     return status;
