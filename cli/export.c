@@ -134,10 +134,10 @@ static enum trib_status nothing_found(const struct search *search, struct trib_e
         return trib_fail(err, TRIB_NOT_FOUND, "run %s has no model file in models/ beside the ledger", run);
     }
     return trib_fail(err, TRIB_NOT_FOUND,
-                     "version %" PRIu64 " of run %s %s; the nearest one whose model is kept is %" PRIu64
-                     " (store.keep_models sets how many are)",
-                     request->version, run,
-                     search->listed ? "has no model file any more" : "is not in the ledger", search->nearest);
+                     "version %" PRIu64 " of run %s %s; the nearest one that has a model file is %" PRIu64
+                     " (those that were evaluated have one, as many as store.keep_models says)",
+                     request->version, run, search->listed ? "has no model file" : "is not in the ledger",
+                     search->nearest);
 }
 
 static enum trib_status find_version(const struct request *request, struct found *found,
