@@ -200,8 +200,10 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
     if (due && !held) publish(a);
     /* Who has answered this version waits for the next: for ever in a round, else only if there is one that
      * the interval holds back. Working on a base twice counts the same direction twice. */
-    bool answered = s->base_count > 0 && trib_session_peer(a, session)->answered == s->published + 1 &&
-                    (trib_rule_synchronous(s->rule) || s->version != s->published);
+    bool answered = s->base_count > 0 && trib_session_peer(a, session)->answered == s->published + 1;
+    bool newer =
+        s->version != s->published && trib_msg_has(msg, HELD_DIGEST) && msg->held_version == s->published;
+    if (answered && !trib_rule_synchronous(s->rule)) answered = newer;
     if (s->base_count == 0 || held || answered)
         wait_for(a, session, at != UINT64_MAX && at > a->now_ms ? at - a->now_ms : WAIT_MS);
     else
