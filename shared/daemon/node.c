@@ -417,6 +417,7 @@ enum trib_status trib_node_new(struct trib_node **out, const struct trib_node_op
     enum trib_status status = open_all(node, err);
     if (status != TRIB_OK) {
         trib_node_free(&node);
+        *out = NULL; /* the hook `ready` may have set it */
         return status;
     }
     for (size_t i = 0; node->endpoints[i][0] != 0 && i < MAX_ENDPOINTS; i++)
