@@ -162,6 +162,7 @@ def test_short_lives():
         middle.start()
     wait(lambda: rows(middle)[2], "a checkpoint")
     check(rows(middle)[2] < 400, f"the first checkpoint is at {rows(middle)[2]}")
+    middle.wait_health(lambda line: line["well"], "it has started")
     harness.stop(child, middle, parent)
 
 
