@@ -145,6 +145,7 @@ void trib_node_carry_out(struct trib_node *node) {
         trib_action_release(&action);
     }
     if (node->state != NULL && node->outbox.failed != TRIB_OK) drop_roles(node, node->outbox.error.text);
+    if (node->state != NULL) trib_aggregator_unwritten(node->aggregator, trib_storage_backlog(node->storage));
 }
 
 /* Reads children only while the disk keeps up and no checkpoint waits or is being copied. */
@@ -205,6 +206,7 @@ static void on_wake(void *ctx) {
 static void on_committed(void *ctx, uint64_t position) {
     struct trib_node *node = ctx;
     node->committed = position;
+    trib_aggregator_unwritten(node->aggregator, trib_storage_backlog(node->storage));
     release_held(node);
     trib_timer_at(node->wake, 0);
 }
@@ -420,7 +422,7 @@ enum trib_status trib_node_new(struct trib_node **out, const struct trib_node_op
         *out = NULL; /* the hook `ready` may have set it */
         return status;
     }
-    for (size_t i = 0; node->endpoints[i][0] != 0 && i < MAX_ENDPOINTS; i++)
+    for (size_t i = 0; i < MAX_ENDPOINTS && node->endpoints[i][0] != 0; i++)
         trib_log(options->log, TRIB_LOG_INFO, "listening", "endpoint=%s keys=%s",
                  trib_server_endpoint(node->server, i), node->keys.secret_key[0] != 0 ? "curve" : "plain");
     settle(node);
