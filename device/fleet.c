@@ -49,6 +49,7 @@ struct fleet {
     struct trainer *trainer;
     struct trib_task task;
     bool task_open, stopping, failed;
+    uint64_t task_serial;
     uint64_t wall_offset_ms;
     struct trib_buf task_plan; /* of the task that is open */
     size_t count, finished;
@@ -82,6 +83,7 @@ static enum trib_status open_task(struct fleet *fleet, const struct trib_state *
     trib_buf_clear(have);
     trib_buf_append(have, state->plan_text.data, state->plan_text.size);
     fleet->task_open = !have->failed;
+    fleet->task_serial++;
     trib_log(fleet->log, TRIB_LOG_INFO, "data_open",
              "source=\"%s\" dataset=%s model=%s parameters=%zu ms=%" PRIu64, fleet->task.source,
              state->plan.dataset, state->plan.model, trib_net_parameters(fleet->task.net),
@@ -113,6 +115,7 @@ static enum trib_status make_job(struct agent *agent, struct job **out, struct t
     if (job == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory to train");
     job->agent = (size_t)(agent - fleet->agents);
     job->task = &fleet->task;
+    job->task_serial = fleet->task_serial;
     trib_partition_indices(fleet->task.partition, agent->index, &job->indices, &job->index_count);
     memcpy(job->start, state->G, n * sizeof *job->start);
     memcpy(job->trained, state->G, n * sizeof *job->trained);

@@ -13,7 +13,7 @@ struct worker {
     struct trib_watch *watch;
     bool busy;
     struct trib_workspace *workspace; /* the thread's */
-    const struct trib_net *net;       /* that the workspace is for */
+    uint64_t task_serial;             /* of the task that the workspace is for */
 };
 
 struct trainer {
@@ -48,12 +48,12 @@ void job_free(void *item) {
 
 static enum trib_status workspace_for(struct worker *worker, const struct job *job, struct trib_error *err) {
     size_t batch = job->options.batch;
-    if (worker->workspace != NULL && worker->net == job->task->net &&
+    if (worker->workspace != NULL && worker->task_serial == job->task_serial &&
         trib_workspace_max_batch(worker->workspace) >= batch)
         return TRIB_OK;
     trib_workspace_free(&worker->workspace);
-    worker->net = job->task->net;
-    return trib_workspace_new(worker->net, batch, &worker->workspace, err);
+    worker->task_serial = job->task_serial;
+    return trib_workspace_new(job->task->net, batch, &worker->workspace, err);
 }
 
 static void train(struct worker *worker, struct job *job) {

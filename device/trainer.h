@@ -10,6 +10,7 @@
 struct job {
     size_t agent;                 /* whose */
     const struct trib_task *task; /* does not change while jobs run */
+    uint64_t task_serial;         /* another number for every task that was opened: addresses come again */
     const uint32_t *indices;
     size_t index_count;
     struct trib_train_options options;
