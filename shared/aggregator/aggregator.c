@@ -51,7 +51,7 @@ void trib_aggregator_free(struct trib_aggregator **aggregator) {
     struct trib_aggregator *a = *aggregator;
     if (a == NULL) return;
     close_all(a);
-    trib_aggregator_drop_cache(a);
+    trib_aggregator_forget_payloads(a);
     trib_free(a->sessions);
     trib_free(a->presence);
     trib_free(a);
@@ -325,7 +325,7 @@ static void begin_again_if_due(struct trib_aggregator *a) {
     if (a->incarnation == a->state->incarnation) return;
     a->incarnation = a->state->incarnation;
     a->advanced = 0;
-    trib_aggregator_drop_cache(a);
+    trib_aggregator_forget_payloads(a);
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *s = &a->sessions[i];
         if (s->number == 0) continue;
@@ -490,6 +490,11 @@ void trib_aggregator_sum_regions(struct trib_aggregator *a) {
         else
             a->region_silent++;
     }
+}
+
+void trib_aggregator_unwritten(struct trib_aggregator *a, uint64_t bytes) {
+    a->unwritten_bytes = bytes;
+    a->unwritten_told = true;
 }
 
 uint64_t trib_aggregator_region(struct trib_aggregator *a) {

@@ -14,7 +14,8 @@ struct trib_aggregator_options {
     uint64_t seed;    /* of its session numbers */
     size_t max_peers; /* participants in a run, also those that left; more are answered ERROR busy (0: 10,000;
                          at most 65,535) */
-    size_t budget_bytes; /* payloads of all children on their way here, together (0: 8 MiB) */
+    size_t budget_bytes; /* payloads of all children on their way here and not written yet, together (0: 8
+                            MiB); as many again that were made to be sent to them */
     size_t chunk_bytes;  /* pieces of offered payloads (0: 256 KiB) */
 };
 
@@ -42,6 +43,10 @@ uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms);
 void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason);
 /* The store cannot be written: pushes are answered ERROR store with `retry_ms` until cleared with 0. */
 void trib_aggregator_refuse_writes(struct trib_aggregator *a, uint64_t retry_ms);
+
+/* Payload bytes that the driver has been given to write and has not written yet: they count with what is in
+ * flight. A driver that tells does so after every event, and when some were written. */
+void trib_aggregator_unwritten(struct trib_aggregator *a, uint64_t bytes);
 
 /* Sum of n_k of the active children (an edge's own `region`). */
 uint64_t trib_aggregator_region(struct trib_aggregator *a);

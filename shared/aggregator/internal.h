@@ -13,6 +13,7 @@ enum {
     EVENTS_PER_SECOND = 20,  /* of peers, into the ledger: a hostile one must not fill the disk */
     FLAPS = 5,               /* incarnation changes of one name within FLAP_MS: two participants share it */
     FLAP_MS = 30 * 1000,
+    MADE_MAX = 16, /* payloads for several children that are in memory at once */
     WAIT_MS = 1000 /* how long a child is told to wait when nobody knows */
 };
 
@@ -37,6 +38,14 @@ struct session {
     uint64_t piece_ms; /* when its last piece came */
     struct trib_outbound outgoing;
     size_t offer_next; /* FIFO of those that wait: slot + 1, 0: none */
+};
+
+/* A payload made for a snapshot (`from` is 0) or for several increments. */
+struct made {
+    uint64_t from, to;
+    bool snapshot;
+    struct trib_blob *payload;
+    uint8_t full[TRIB_DIGEST_BYTES]; /* of a snapshot */
 };
 
 /* Volatile per peer, beside state->peers. */
@@ -68,13 +77,10 @@ struct trib_aggregator {
     uint64_t lowered_to; /* updates that a commit needs, as last seen */
     uint64_t evaluated_version;
     float evaluated_accuracy;
-    /* the last payload made for several increments or a snapshot, shared by those who need the same */
-    struct {
-        uint64_t from, to;
-        bool snapshot;
-        struct trib_blob *payload;
-        uint8_t full[TRIB_DIGEST_BYTES];
-    } cache;
+    size_t made_count;
+    struct made made[MADE_MAX]; /* oldest first */
+    uint64_t unwritten_bytes;   /* payloads that the driver has not written yet, */
+    bool unwritten_told;        /* if it tells */
     struct trib_aggregator_status status;
 };
 
@@ -113,6 +119,20 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
 void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *session);
 /* Tells children of a new version; *wake_ms is when the next publication is allowed. */
 void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms);
-void trib_aggregator_drop_cache(struct trib_aggregator *a);
+
+/* payloads.c */
+/* The increments after `from` in one payload with one reference, and the version that they lead to: the
+ * newest, or, with `older_will_do`, perhaps a nearer one. NULL: not kept, dearer than a snapshot, or no room.
+ */
+struct trib_blob *trib_aggregator_increments(struct trib_aggregator *a, const struct trib_base *from,
+                                             bool older_will_do, struct trib_u64s *sizes,
+                                             const struct trib_base **to);
+/* The published vector, or, with `older_will_do`, perhaps that of an older version; borrowed. NULL: no room.
+ */
+const struct made *trib_aggregator_snapshot(struct trib_aggregator *a, bool older_will_do,
+                                            const struct trib_base **to);
+/* Before P changes: lets go of what nobody is being sent. */
+void trib_aggregator_forget_idle(struct trib_aggregator *a);
+void trib_aggregator_forget_payloads(struct trib_aggregator *a);
 
 #endif

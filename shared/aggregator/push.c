@@ -247,6 +247,7 @@ static void judge(struct trib_aggregator *a, struct session *s, const struct tri
     if (reason == TRIB_REASON_NONE) {
         a->status.accepted++;
         a->status.staleness_sum += staleness;
+        if (a->unwritten_told) a->unwritten_bytes += bytes;
         uint64_t wake_ms;
         trib_aggregator_commit_due(a, &wake_ms);
     } else {
@@ -289,8 +290,8 @@ void trib_aggregator_grant_offers(struct trib_aggregator *a) {
         /* What it replaces is its own. One transfer is always let in, so that a budget below the model's
          * size still works. */
         uint64_t mine = s->incoming.blob != NULL ? s->incoming.total : 0;
-        uint64_t others = a->status.in_flight_bytes - mine;
-        if (others > 0 && others + bytes > a->options.budget_bytes) return;
+        uint64_t others = a->status.in_flight_bytes - mine, all = others + a->unwritten_bytes;
+        if (all > 0 && all + bytes > a->options.budget_bytes) return;
         trib_aggregator_forget_offer(a, s);
         a->status.in_flight_bytes = others;
         if (trib_inbound_start(&s->incoming, s->offer->msg.number, bytes,

@@ -6,11 +6,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-void trib_aggregator_drop_cache(struct trib_aggregator *a) {
-    trib_blob_unref(&a->cache.payload);
-    memset(&a->cache, 0, sizeof a->cache);
-}
-
 static uint64_t interval(const struct trib_state *s) {
     return s->role == TRIB_ROLE_EDGE ? s->plan.publish_interval_ms : s->plan.global_interval_ms;
 }
@@ -67,7 +62,7 @@ static void publish(struct trib_aggregator *a) {
         const char *spec = trib_codec_spec(s->codec_pub);
         trib_rec_set(&record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     }
-    trib_aggregator_drop_cache(a);
+    trib_aggregator_forget_idle(a);
     (void)trib_aggregator_record(a, &record);
     trib_blob_unref(&record.payload);
 }
@@ -82,55 +77,9 @@ static void wait_for(struct trib_aggregator *a, struct session *session, uint64_
     (void)trib_aggregator_send(a, session->route, 0, &msg, NULL);
 }
 
-/* The payload of all increments after `from`, if they are kept and cheaper than a snapshot. */
-static struct trib_blob *increments_after(struct trib_aggregator *a, const struct trib_base *from,
-                                          struct trib_u64s *sizes) {
-    const struct trib_state *s = a->state;
-    const struct trib_base *end = s->bases + s->base_count;
-    size_t total = 0;
-    sizes->count = 0;
-    for (const struct trib_base *b = from + 1; b < end; b++) {
-        if (b->increment == NULL || sizes->count == TRIB_U64S_MAX) return NULL;
-        sizes->items[sizes->count++] = trib_blob_size(b->increment);
-        total += trib_blob_size(b->increment);
-    }
-    if (total >= trib_state_parameters(s) * sizeof(float)) return NULL;
-    if (sizes->count == 1) return trib_blob_ref(from[1].increment);
-    if (a->cache.payload != NULL && !a->cache.snapshot && a->cache.from == from->version &&
-        a->cache.to == s->published)
-        return trib_blob_ref(a->cache.payload);
-    struct trib_blob *all = trib_blob_new(total);
-    size_t at = 0;
-    for (const struct trib_base *b = from + 1; all != NULL && b < end; b++) {
-        memcpy(trib_blob_mutable(all) + at, trib_blob_data(b->increment), trib_blob_size(b->increment));
-        at += trib_blob_size(b->increment);
-    }
-    if (all == NULL) return NULL;
-    trib_aggregator_drop_cache(a);
-    a->cache.from = from->version;
-    a->cache.to = s->published;
-    a->cache.payload = trib_blob_ref(all);
-    return all;
-}
-
-static struct trib_blob *snapshot(struct trib_aggregator *a) {
-    const struct trib_state *s = a->state;
-    if (a->cache.payload == NULL || !a->cache.snapshot || a->cache.to != s->published) {
-        trib_aggregator_drop_cache(a);
-        size_t n = trib_state_parameters(s);
-        a->cache.payload = trib_blob_copy(s->P, n * sizeof *s->P);
-        if (a->cache.payload == NULL) return NULL;
-        trib_digest_floats(s->P, n, a->cache.full);
-        a->cache.snapshot = true;
-        a->cache.to = s->published;
-    }
-    return trib_blob_ref(a->cache.payload);
-}
-
 static void send_payload(struct trib_aggregator *a, struct session *session, struct trib_msg *msg,
                          struct trib_blob *payload, uint64_t frame_bytes) {
     size_t bytes = trib_blob_size(payload);
-    trib_outbound_drop(&session->outgoing);
     if (bytes > frame_bytes) { /* larger than the child takes at once: an offer */
         trib_msg_set(msg, PAYLOAD_BYTES, payload_bytes, bytes);
         trib_msg_set(msg, PAYLOAD_CRC, payload_crc,
@@ -142,46 +91,72 @@ static void send_payload(struct trib_aggregator *a, struct session *session, str
     a->status.models_sent++;
 }
 
-static void serve(struct trib_aggregator *a, struct session *session, const struct trib_msg *pull) {
-    const struct trib_state *s = a->state;
-    const struct trib_base *newest = &s->bases[s->base_count - 1];
+static const struct trib_base *held_base(const struct trib_state *s, const struct trib_msg *pull) {
     const struct trib_base *held =
         trib_msg_has(pull, HELD_DIGEST) ? trib_state_base(s, pull->held_version) : NULL;
-    if (held != NULL && memcmp(held->chain, pull->held_digest, sizeof held->chain) != 0) held = NULL;
-    struct trib_msg msg = {.type = TRIB_MODEL};
-    trib_msg_set(&msg, SESSION, session, session->number);
-    trib_msg_set(&msg, TO_VERSION, to_version, newest->version);
-    memcpy(msg.to_digest, newest->chain, sizeof msg.to_digest);
-    msg.present |= (uint64_t)1 << TRIB_F_TO_DIGEST;
-    trib_msg_set(&msg, APPLIED, applied, trib_session_peer(a, session)->applied);
-    trib_msg_set(&msg, FENCE, fence, s->fence);
-    struct trib_blob *payload = NULL;
-    if (held == newest) {
-        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_CURRENT);
-    } else if (held != NULL && (payload = increments_after(a, held, &msg.increments)) != NULL) {
-        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_INCREMENTS);
-        msg.present |= (uint64_t)1 << TRIB_F_INCREMENTS;
-        trib_msg_set(&msg, FROM_VERSION, from_version, held->version);
-        memcpy(msg.from_digest, held->chain, sizeof msg.from_digest);
-        msg.present |= (uint64_t)1 << TRIB_F_FROM_DIGEST;
+    return held != NULL && memcmp(held->chain, pull->held_digest, sizeof held->chain) == 0 ? held : NULL;
+}
+
+static void say_increments(struct trib_msg *msg, const struct trib_state *s, const struct trib_base *held,
+                           const struct trib_base *to) {
+    trib_msg_set(msg, KIND, kind, TRIB_MODEL_INCREMENTS);
+    msg->present |= (uint64_t)1 << TRIB_F_INCREMENTS;
+    trib_msg_set(msg, FROM_VERSION, from_version, held->version);
+    memcpy(msg->from_digest, held->chain, sizeof msg->from_digest);
+    msg->present |= (uint64_t)1 << TRIB_F_FROM_DIGEST;
+    if (to->version != s->published || !s->published_digest_known ||
+        to->version % TRIB_FULL_DIGEST_EVERY != 0)
+        return;
+    memcpy(msg->full_digest, s->published_digest, sizeof msg->full_digest);
+    msg->present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
+}
+
+/* What leads from `held` to the newest version, or near it: fills the message in. *payload has one reference,
+ * or is NULL. False: not now. */
+static bool answer(struct trib_aggregator *a, const struct trib_peer *peer, const struct trib_base *held,
+                   struct trib_msg *msg, struct trib_blob **payload, const struct trib_base **to) {
+    const struct trib_state *s = a->state;
+    const struct made *made;
+    bool older_will_do = peer->kind == TRIB_CHILD_DEVICE;
+    *to = &s->bases[s->base_count - 1];
+    if (held == *to) {
+        trib_msg_set(msg, KIND, kind, TRIB_MODEL_CURRENT);
+    } else if (held != NULL && (*payload = trib_aggregator_increments(a, held, older_will_do,
+                                                                      &msg->increments, to)) != NULL) {
+        say_increments(msg, s, held, *to);
     } else if (s->seed_published) {
-        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_SEED);
-        trib_msg_set(&msg, SEED, seed, s->seed);
-    } else if ((payload = snapshot(a)) != NULL) {
-        trib_msg_set(&msg, KIND, kind, TRIB_MODEL_SNAPSHOT);
-        memcpy(msg.full_digest, a->cache.full, sizeof msg.full_digest);
-        msg.present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
+        trib_msg_set(msg, KIND, kind, TRIB_MODEL_SEED);
+        trib_msg_set(msg, SEED, seed, s->seed);
+    } else if ((made = trib_aggregator_snapshot(a, older_will_do, to)) != NULL) {
+        *payload = trib_blob_ref(made->payload);
+        trib_msg_set(msg, KIND, kind, TRIB_MODEL_SNAPSHOT);
+        memcpy(msg->full_digest, made->full, sizeof msg->full_digest);
+        msg->present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
     } else {
+        return false;
+    }
+    return true;
+}
+
+static void serve(struct trib_aggregator *a, struct session *session, const struct trib_msg *pull) {
+    const struct trib_state *s = a->state;
+    const struct trib_peer *peer = trib_session_peer(a, session);
+    const struct trib_base *to;
+    struct trib_blob *payload = NULL;
+    struct trib_msg msg = {.type = TRIB_MODEL};
+    trib_outbound_drop(&session->outgoing); /* a second PULL gives the first one's payload up */
+    if (!answer(a, peer, held_base(s, pull), &msg, &payload, &to)) {
         wait_for(a, session, WAIT_MS);
         return;
     }
-    if (msg.kind == TRIB_MODEL_INCREMENTS && s->published_digest_known &&
-        newest->version % TRIB_FULL_DIGEST_EVERY == 0) {
-        memcpy(msg.full_digest, s->published_digest, sizeof msg.full_digest);
-        msg.present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
-    }
+    trib_msg_set(&msg, SESSION, session, session->number);
+    trib_msg_set(&msg, TO_VERSION, to_version, to->version);
+    memcpy(msg.to_digest, to->chain, sizeof msg.to_digest);
+    msg.present |= (uint64_t)1 << TRIB_F_TO_DIGEST;
+    trib_msg_set(&msg, APPLIED, applied, peer->applied);
+    trib_msg_set(&msg, FENCE, fence, s->fence);
     session->waiting = false;
-    session->advanced = newest->version + 1;
+    session->advanced = to->version + 1;
     send_payload(a, session, &msg, payload, trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD);
     trib_blob_unref(&payload);
 }
@@ -221,6 +196,10 @@ void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *sess
         (void)trib_aggregator_send(a, session->route, 0, &msg, piece);
         trib_blob_unref(&piece);
     }
+    /* All of it is on its way: it need not stay until the child asks for something else. */
+    if (session->outgoing.payload != NULL &&
+        session->outgoing.sent == trib_blob_size(session->outgoing.payload))
+        trib_outbound_drop(&session->outgoing);
 }
 
 void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {

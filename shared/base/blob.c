@@ -57,6 +57,10 @@ void trib_blob_unref(struct trib_blob **blob) {
     trib_free(b);
 }
 
+size_t trib_blob_refs(const struct trib_blob *blob) {
+    return blob != NULL ? atomic_load_explicit(&blob->refs, memory_order_acquire) : 0;
+}
+
 const uint8_t *trib_blob_data(const struct trib_blob *blob) {
     return blob != NULL ? blob->data : NULL;
 }

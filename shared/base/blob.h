@@ -24,6 +24,10 @@ struct trib_blob *trib_blob_slice(struct trib_blob *blob, size_t offset, size_t 
 struct trib_blob *trib_blob_ref(struct trib_blob *blob); /* returns blob; NULL is passed through */
 void trib_blob_unref(struct trib_blob **blob);           /* sets *blob to NULL; NULL is fine */
 
+/* How many references there are. Other threads may let go of theirs at any time; one who holds the only
+ * reference may rely on it. NULL: 0. */
+size_t trib_blob_refs(const struct trib_blob *blob);
+
 const uint8_t *trib_blob_data(const struct trib_blob *blob); /* NULL blob: NULL */
 uint8_t *trib_blob_mutable(struct trib_blob *blob);          /* only while there is one reference */
 size_t trib_blob_size(const struct trib_blob *blob);         /* NULL blob: 0 */

@@ -261,6 +261,8 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
     bool exact = record->model_kind == TRIB_MODEL_SNAPSHOT;
     if (!exact && (record->payload == NULL || record->from_version != state->published))
         return damaged(err, record, "an increment without its bytes, or from another version");
+    if (trib_state_take_back(state, !exact) != TRIB_OK)
+        return trib_fail(err, TRIB_NOMEM, "out of memory to publish");
     if (exact) {
         trib_state_drop_increments(state);
         trib_state_model(state, state->P);

@@ -17,6 +17,8 @@ void trib_peer_keep_verdict(struct trib_peer *peer, const struct trib_verdict_ke
 enum trib_status trib_peer_retire(struct trib_peer *peer, uint64_t incarnation) TRIB_MUST_USE;
 /* Rebuilds what follows from plan and schema: codecs, rule, vectors. */
 enum trib_status trib_state_prepare(struct trib_state *state, struct trib_error *err) TRIB_MUST_USE;
+/* Before P changes: if it is lent, P becomes a copy (zeros, without `keep`). */
+enum trib_status trib_state_take_back(struct trib_state *state, bool keep) TRIB_MUST_USE;
 /* Voids U, what is pending and, if `held`, the held forwards; sets a fence. */
 void trib_state_void(struct trib_state *state, bool held);
 

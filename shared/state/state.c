@@ -50,6 +50,8 @@ void trib_state_clear_run(struct trib_state *state) {
     state->pending = NULL;
     state->pending_count = state->pending_capacity = 0;
     drop_peers(state);
+    if (state->P_lent != NULL) state->P = NULL; /* whoever lets go last frees it */
+    trib_blob_unref(&state->P_lent);
     float **vectors[] = {&state->G, &state->own, &state->A, &state->P, &state->step};
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
         trib_free(*vectors[i]);
@@ -69,6 +71,30 @@ void trib_state_free(struct trib_state **state) {
     trib_state_clear_run(*state);
     trib_free(*state);
     *state = NULL;
+}
+
+/* ---- P, lent ---- */
+
+static void free_vector(void *vector) {
+    trib_free(vector);
+}
+
+struct trib_blob *trib_state_lend(struct trib_state *state) {
+    if (state->P_lent == NULL)
+        state->P_lent =
+            trib_blob_wrap(state->P, trib_state_parameters(state) * sizeof *state->P, free_vector, state->P);
+    return trib_blob_ref(state->P_lent);
+}
+
+enum trib_status trib_state_take_back(struct trib_state *state, bool keep) {
+    if (trib_blob_refs(state->P_lent) <= 1) return TRIB_OK; /* nobody else has it any more */
+    size_t n = trib_state_parameters(state);
+    float *fresh = trib_alloc_floats(n);
+    if (fresh == NULL) return TRIB_NOMEM;
+    if (keep) memcpy(fresh, state->P, n * sizeof *fresh);
+    trib_blob_unref(&state->P_lent);
+    state->P = fresh;
+    return TRIB_OK;
 }
 
 /* ---- bases ---- */

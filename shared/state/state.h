@@ -163,6 +163,8 @@ struct trib_state {
 
     /* the parent's side */
     float *P;
+    struct trib_blob *P_lent; /* P as a payload, which then owns it; NULL: it was never lent. Not in
+                                 checkpoints */
     bool exact_next;     /* the next publication is exact: nothing published yet, or a fence was crossed */
     uint64_t seed;       /* meaningful where seed_held */
     bool seed_published; /* P is exactly version 0, drawn from seed */
@@ -236,6 +238,9 @@ bool trib_peer_is_retired(const struct trib_peer *peer, uint64_t incarnation);
 void trib_histogram_add(struct trib_u64s *histogram, uint64_t origin, uint64_t samples);
 /* The newest origin that is not above the sample-weighted mean; 0 when empty. */
 uint64_t trib_histogram_base(const struct trib_u64s *histogram);
+/* P as a payload, without a copy, with one reference; NULL when memory runs out. While somebody else holds
+ * one the next publication leaves that memory as it is, and P goes on elsewhere. */
+struct trib_blob *trib_state_lend(struct trib_state *state);
 /* Device only: adds a trained difference to `own`, the one change that is no record (a lost residue costs
  * accuracy, never an update). */
 void trib_state_gather(struct trib_state *state, const float *difference);
