@@ -143,11 +143,24 @@ enum trib_status file_size(int fd, const char *path, uint64_t *bytes, struct tri
     return TRIB_OK;
 }
 
-enum trib_status folder_make(const struct trib_file_ops *files, const char *path, struct trib_error *err) {
+static bool is_folder(const char *path) {
     struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return TRIB_OK;
-    if (files->mkdir(files->ctx, path, 0750) == 0) return TRIB_OK;
-    return trib_fail_errno(err, "cannot make the folder %s", path);
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+enum trib_status folder_make(const struct trib_file_ops *files, const char *path, struct trib_error *err) {
+    char part[PATH_BYTES];
+    (void)snprintf(part, sizeof part, "%s", path);
+    if (is_folder(path) || files->mkdir(files->ctx, path, 0750) == 0) return TRIB_OK;
+    if (errno != ENOENT) return trib_fail_errno(err, "cannot make the folder %s", path);
+    for (char *slash = part;;) { /* one above it is missing */
+        slash = slash[0] != 0 ? strchr(slash + 1, '/') : NULL;
+        if (slash != NULL) *slash = 0;
+        if (!is_folder(part) && files->mkdir(files->ctx, part, 0750) != 0)
+            return trib_fail_errno(err, "cannot make the folder %s", path);
+        if (slash == NULL) return TRIB_OK;
+        *slash = '/';
+    }
 }
 
 enum trib_status folder_sync(const struct trib_file_ops *files, const char *path, struct trib_error *err) {

@@ -59,7 +59,7 @@ struct trib_projection {
 };
 
 struct trib_store_options {
-    const char *path; /* of the SQLite file; its folder is made if only the last part is missing */
+    const char *path; /* of the SQLite file; its folder is made if it is missing */
     enum trib_durability durability;
     uint64_t segment_bytes;  /* a new segment is begun above this size; 0: 64 MiB */
     uint64_t retain_records; /* so many records at or before a checkpoint stay, for replay; 0: none */

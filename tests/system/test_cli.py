@@ -15,7 +15,7 @@ import sys
 
 import harness
 import numpy as np
-from harness import SCRATCH, Peer, case, check, same
+from harness import SCRATCH, Peer, case, check, same, wait
 
 VERSIONS = 6
 KEEP = 3
@@ -59,6 +59,7 @@ def test_live():
     cloud.stop()
     cloud.start(run__resume="false", run__label="second", plan__stop__versions=VERSIONS)
     cloud.wait_log(" run_begun ")
+    wait(lambda: len(as_json(cloud.store)["runs"]) == 2, "the second run is in the ledger")
     same([run["state"] for run in as_json(cloud.store)["runs"]], ["superseded", "running"], "states of the runs")
     edge.start()
     edge.wait_health(lambda line: line["uplink"], "the uplink is there")

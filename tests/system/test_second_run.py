@@ -33,6 +33,7 @@ def test_all_leave():
 @case
 def test_run_ends():
     """on_finish wait: the cloud leaves, its edges and their devices stay"""
+    edges[1].settings["store.path"] = edges[1].store = edges[1].folder / "made" / "with its" / "parents"
     harness.start_tree(cloud, *edges, *fleets)
     same(cloud.wait_exit(), 0, "exit status of the cloud")
     for edge in edges:
@@ -85,6 +86,7 @@ def test_unfinished_run():
     cloud.stop()
     cloud.start(run__resume="false", run__label="third time")
     cloud.wait_log(" run_begun model=2nn ")
+    wait(lambda: len(run_names(cloud)) == 3, "the third run is in the ledger")
     same(cloud.sql("SELECT state, label FROM runs"), [("stopped", None), ("superseded", None), ("running", "third time")],
          "runs and their labels")
     wait(lambda: cloud.one("SELECT count(*) FROM contributions WHERE run_id = 3 AND verdict = 'accepted'"),

@@ -383,9 +383,9 @@ static void test_read_only_folder(void **state) {
     struct trib_store_options options = {.path = kit->path, .files = &files};
     assert_int_equal(trib_store_open(&options, &store, &err), TRIB_DENIED);
     assert_non_null(strstr(err.text, "Read-only file system"));
-    options = (struct trib_store_options){.path = "/tmp/no/such/folder/x.db"};
+    options = (struct trib_store_options){.path = "/proc/no/such/folder/x.db"};
     assert_int_equal(trib_store_open(&options, &store, &err), TRIB_NOT_FOUND);
-    assert_non_null(strstr(err.text, "/tmp/no/such/folder"));
+    assert_non_null(strstr(err.text, "/proc/no/such/folder"));
 }
 
 static ssize_t disk_full(void *ctx, int fd, const struct iovec *parts, int count, off_t offset) {
