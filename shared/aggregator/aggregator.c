@@ -324,7 +324,7 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
 static void begin_again_if_due(struct trib_aggregator *a) {
     if (a->incarnation == a->state->incarnation) return;
     a->incarnation = a->state->incarnation;
-    a->advanced = 0;
+    a->advanced = a->postponed_ms = 0;
     trib_aggregator_forget_payloads(a);
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *s = &a->sessions[i];

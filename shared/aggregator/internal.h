@@ -13,8 +13,10 @@ enum {
     EVENTS_PER_SECOND = 20,  /* of peers, into the ledger: a hostile one must not fill the disk */
     FLAPS = 5,               /* incarnation changes of one name within FLAP_MS: two participants share it */
     FLAP_MS = 30 * 1000,
-    MADE_MAX = 16, /* payloads for several children that are in memory at once */
-    WAIT_MS = 1000 /* how long a child is told to wait when nobody knows */
+    DRAIN_MS = 100,     /* a child comes back so soon while a publication waits for snapshots to be sent */
+    PATIENCE_MS = 2000, /* which it does at most so long */
+    MADE_MAX = 16,      /* payloads for several children that are in memory at once */
+    WAIT_MS = 1000      /* how long a child is told to wait when nobody knows */
 };
 
 /* An update that a child wants to send in pieces. */
@@ -79,6 +81,7 @@ struct trib_aggregator {
     float evaluated_accuracy;
     size_t made_count;
     struct made made[MADE_MAX]; /* oldest first */
+    uint64_t postponed_ms;      /* since when a publication has waited; 0: none does */
     uint64_t unwritten_bytes;   /* payloads that the driver has not written yet, */
     bool unwritten_told;        /* if it tells */
     struct trib_aggregator_status status;
@@ -131,6 +134,8 @@ struct trib_blob *trib_aggregator_increments(struct trib_aggregator *a, const st
  */
 const struct made *trib_aggregator_snapshot(struct trib_aggregator *a, bool older_will_do,
                                             const struct trib_base **to);
+/* Would publishing now need more memory for a copy of P than there is room for? */
+bool trib_aggregator_is_lent(struct trib_aggregator *a);
 /* Before P changes: lets go of what nobody is being sent. */
 void trib_aggregator_forget_idle(struct trib_aggregator *a);
 void trib_aggregator_forget_payloads(struct trib_aggregator *a);

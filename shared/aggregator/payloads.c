@@ -117,11 +117,26 @@ static const struct made *join_others(const struct trib_aggregator *a, const str
     return NULL;
 }
 
+bool trib_aggregator_is_lent(struct trib_aggregator *a) {
+    trib_aggregator_forget_idle(a);
+    size_t others = 0;
+    bool lent = false;
+    for (size_t i = 0; i < a->made_count; i++) {
+        if (a->made[i].payload == a->state->P_lent)
+            lent = true;
+        else
+            others += trib_blob_size(a->made[i].payload);
+    }
+    uint64_t busy = a->status.in_flight_bytes + a->unwritten_bytes + others;
+    return lent && busy + snapshot_bytes(a->state) > a->options.budget_bytes;
+}
+
 const struct made *trib_aggregator_snapshot(struct trib_aggregator *a, bool older_will_do,
                                             const struct trib_base **to) {
     struct trib_state *s = a->state;
     const struct made *made = find(a, true, 0, s->published);
     *to = &s->bases[s->base_count - 1];
+    if (a->postponed_ms != 0) return NULL; /* soon there is a newer one */
     if (made != NULL) return made;
     if (!make_room(a, snapshot_bytes(s))) return older_will_do ? join_others(a, to) : NULL;
     struct made fresh = {.to = s->published, .snapshot = true, .payload = trib_state_lend(s)};

@@ -63,8 +63,17 @@ static void publish(struct trib_aggregator *a) {
         trib_rec_set(&record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     }
     trib_aggregator_forget_idle(a);
+    a->postponed_ms = 0;
     (void)trib_aggregator_record(a, &record);
     trib_blob_unref(&record.payload);
+}
+
+/* Publishing while P is being sent costs a copy of it. Where that is much, it waits a moment: nobody new gets
+ * P, and those who do have it soon, unless their links are slow. */
+static bool may_publish(struct trib_aggregator *a) {
+    if (!trib_aggregator_is_lent(a)) return true;
+    if (a->postponed_ms == 0) a->postponed_ms = a->now_ms;
+    return a->now_ms - a->postponed_ms >= PATIENCE_MS;
 }
 
 /* ---- serving ---- */
@@ -146,7 +155,7 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     struct trib_msg msg = {.type = TRIB_MODEL};
     trib_outbound_drop(&session->outgoing); /* a second PULL gives the first one's payload up */
     if (!answer(a, peer, held_base(s, pull), &msg, &payload, &to)) {
-        wait_for(a, session, WAIT_MS);
+        wait_for(a, session, a->postponed_ms != 0 ? DRAIN_MS : WAIT_MS);
         return;
     }
     trib_msg_set(&msg, SESSION, session, session->number);
@@ -172,7 +181,7 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
     }
     uint64_t at;
     bool due = publish_due(a, &at), held = on_hold(s);
-    if (due && !held) publish(a);
+    if (due && !held && may_publish(a)) publish(a);
     /* Who has answered this version waits for the next: for ever in a round, else only if there is one that
      * the interval holds back. Working on a base twice counts the same direction twice. */
     bool answered = s->base_count > 0 && trib_session_peer(a, session)->answered == s->published + 1;

@@ -129,7 +129,7 @@ const struct trib_option trib_edge_options[] = {
     NODE_ROWS(trib_edge_config, edge),
     FINISH_ROW(trib_edge_config),
     UPSTREAM_ROWS(trib_edge_config, "tcp://127.0.0.1:7400"),
-    PARENT_ROWS(trib_edge_config, "tcp://127.0.0.1:7410", "8MiB", "64MiB"),
+    PARENT_ROWS(trib_edge_config, "tcp://127.0.0.1:7410", "6MiB", "64MiB"),
     ROW(trib_edge_config, max_parameters, "limits.parameters", U64, "16777216", .min = 1, .max = 1073741824.0,
         .help = "A run whose model has more parameters than this is refused; an edge needs about four times "
                 "its model in memory."),

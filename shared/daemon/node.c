@@ -232,9 +232,11 @@ static void on_failed(void *ctx, const struct trib_error *err) {
 
 static enum trib_status make_roles(struct trib_node *node, struct trib_error *err) {
     const struct trib_node_options *o = &node->options;
+    bool edge = o->role == TRIB_ROLE_EDGE;
     struct trib_aggregator_options parent = {.seed = trib_random_u64(),
                                              .max_peers = o->parent->max_peers,
-                                             .budget_bytes = o->parent->in_flight_bytes};
+                                             .budget_bytes = o->parent->in_flight_bytes,
+                                             .chunk_bytes = edge ? EDGE_CHUNK_BYTES : 0};
     enum trib_status status =
         trib_aggregator_new(&parent, node->state, &node->outbox, &node->aggregator, err);
     if (status != TRIB_OK || node->client == NULL) return status;

@@ -11,11 +11,20 @@ const struct trib_held *trib_participant_unacknowledged(const struct trib_partic
     return NULL;
 }
 
+/* Can no more forwards be held? */
+static bool is_full(const struct trib_state *s) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < s->held_count; i++) bytes += trib_blob_size(s->held[i].payload);
+    if (s->held_count == 0) return false;
+    return s->held_count == TRIB_HELD_MAX ||
+           bytes + trib_codec_max_bytes(s->codec_out, trib_state_parameters(s)) > TRIB_HELD_BYTES;
+}
+
 bool trib_participant_forward_due(const struct trib_participant *p, uint64_t *wake_ms) {
     const struct trib_state *s = p->state;
     const struct trib_gathered *g = &s->gathered;
     *wake_ms = UINT64_MAX;
-    if (!s->started || s->stopped || !s->has_model || g->updates == 0 || s->held_count == TRIB_HELD_MAX ||
+    if (!s->started || s->stopped || !s->has_model || g->updates == 0 || is_full(s) ||
         trib_participant_unacknowledged(p) != NULL)
         return false;
     if (g->updates >= s->plan.forward_updates) return true;

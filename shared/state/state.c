@@ -111,12 +111,13 @@ const struct trib_base *trib_state_base(const struct trib_state *state, uint64_t
     return low < state->base_count && state->bases[low].version == version ? &state->bases[low] : NULL;
 }
 
-/* Increments that cost more than a snapshot are of no use to any child; a mixing rule goes back to them
- * though. */
+/* Increments that cost more than a snapshot are of no use to any child, and those that cost nearly as much of
+ * little; a mixing rule goes back to them though. */
 static void trim_increments(struct trib_state *state) {
     bool mixing = state->rule != NULL && trib_rule_form(state->rule) == TRIB_RULE_MIXING;
     size_t snapshot = trib_state_parameters(state) * sizeof(float), limit = state->limits.ring_bytes;
-    if (limit == 0 || (!mixing && limit > snapshot)) limit = snapshot;
+    if (limit == 0) limit = snapshot;
+    if (!mixing && limit > snapshot / 4 * 3) limit = snapshot / 4 * 3;
     for (size_t i = 0; i < state->base_count && state->increment_bytes > limit; i++) {
         state->increment_bytes -= trib_blob_size(state->bases[i].increment);
         trib_blob_unref(&state->bases[i].increment);

@@ -34,10 +34,11 @@
 enum trib_role { TRIB_ROLE_DEVICE = 1, TRIB_ROLE_EDGE, TRIB_ROLE_CLOUD };
 
 enum {
-    TRIB_HELD_MAX = 8,       /* held forwards; beyond that U gathers */
-    TRIB_VERDICTS_KEPT = 16, /* a peer; a repeat of an older number is answered with ERROR gap */
-    TRIB_BASES_KEPT = 4096,  /* published versions whose commit counts are known: older bases are refused */
-    TRIB_PARENTS_KEPT = 64,  /* parent versions whose digests are remembered, for base_digest */
+    TRIB_HELD_MAX = 8,                 /* held forwards; beyond that U gathers */
+    TRIB_HELD_BYTES = 3 * 1024 * 1024, /* and beyond so many bytes of them, if there is one */
+    TRIB_VERDICTS_KEPT = 16,           /* a peer; a repeat of an older number is answered with ERROR gap */
+    TRIB_BASES_KEPT = 4096, /* published versions whose commit counts are known: older bases are refused */
+    TRIB_PARENTS_KEPT = 64, /* parent versions whose digests are remembered, for base_digest */
     TRIB_FULL_DIGEST_EVERY = 64, /* versions whose full digest travels with their increments */
     TRIB_RETIRED_KEPT = 256      /* retired incarnations remembered a peer */
 };
