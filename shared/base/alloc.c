@@ -9,8 +9,8 @@
 #endif
 
 enum {
-    HEAP_BLOCK_BYTES = 1024 * 1024, /* larger ones are mapped on their own */
-    HEAP_KEEP_BYTES = 8 * 1024 * 1024   /* free at the end of a heap */
+    HEAP_BLOCK_BYTES = 1024 * 1024,   /* larger ones are mapped on their own */
+    HEAP_KEEP_BYTES = 8 * 1024 * 1024 /* free at the end of a heap */
 };
 
 static atomic_long fail_countdown = -1;
