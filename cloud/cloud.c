@@ -26,7 +26,8 @@ struct cloud {
     bool begun, resumed, leaving;
     uint64_t evaluated_version, evaluated_at_ms; /* the newest one that was begun */
     bool evaluated_any;
-    struct evaluation *pending; /* finished while the state could not change */
+    uint64_t evaluated_position; /* of the record of the last result */
+    struct evaluation *pending;  /* finished while the state could not change */
     char environment[128];
 };
 
@@ -103,6 +104,7 @@ static enum trib_status on_ready(void *ctx, struct trib_node *node, struct trib_
         trib_log(cloud->log, TRIB_LOG_INFO, "run_resumed", "version=%" PRIu64 " commits=%" PRIu64,
                  state->version, state->commits);
         cloud->resumed = !cloud->begun;
+        cloud->evaluated_position = 0; /* what was not written is not waited for */
         cloud->begun = true;
         return TRIB_OK;
     }
@@ -151,6 +153,7 @@ static void check_stop(struct cloud *cloud) {
 static void begin_evaluation(struct cloud *cloud) {
     const struct trib_state *state = trib_node_state(cloud->node);
     if (!evaluator_idle(cloud->evaluator) || cloud->pending != NULL) return;
+    if (trib_node_committed(cloud->node) < cloud->evaluated_position) return; /* it makes room for this one */
     if (cloud->evaluated_any && cloud->evaluated_version == state->version) return;
     uint64_t now = trib_node_now_ms(cloud->node);
     if (!state->stopped && cloud->evaluated_any &&
@@ -169,6 +172,7 @@ static void take_evaluation(struct cloud *cloud, const struct evaluation *e) {
              "version=%" PRIu64 " accuracy=%.4f loss=%.4f samples=%" PRIu64 " ms=%" PRIu64, e->version,
              (double)e->accuracy, (double)e->loss, e->samples, e->duration_ms);
     const struct trib_state *state = trib_node_state(cloud->node);
+    cloud->evaluated_position = state->position;
     if (!state->stopped && state->plan.stop_accuracy > 0 && (double)e->accuracy >= state->plan.stop_accuracy)
         finish(cloud, "accuracy");
 }

@@ -46,6 +46,7 @@ static void save(struct evaluator *e, struct evaluation *evaluation, const char 
 static void evaluate(struct evaluator *e, struct evaluation *evaluation) {
     uint64_t began = trib_clock_ms();
     char digest[2 * TRIB_DIGEST_BYTES + 1];
+    models_trim(&e->models);
     save(e, evaluation, trib_digest_hex(evaluation->digest, digest));
     if (evaluation->status != TRIB_OK) return;
     const struct trib_task *task = e->options.task;
@@ -59,7 +60,7 @@ static void evaluate(struct evaluator *e, struct evaluation *evaluation) {
     evaluation->loss = (float)loss;
     evaluation->accuracy = (float)accuracy;
     evaluation->duration_ms = trib_clock_ms() - began;
-    models_add(&e->models, digest, accuracy);
+    models_add(&e->models, digest, (double)evaluation->accuracy); /* as the ledger has it */
 }
 
 static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_error *err) {

@@ -43,14 +43,18 @@ static bool append(struct models *models, const char *digest, double accuracy) {
 }
 
 void models_add(struct models *models, const char *digest, double accuracy) {
-    char path[MODELS_PATH_MAX];
     if (models->keep == 0) return;
     for (size_t i = 0; i < models->count; i++) {
         if (strcmp(models->kept[i].digest, digest) != 0) continue;
         forget(models, i); /* evaluated again: one file, one entry */
         break;
     }
-    if (!append(models, digest, accuracy)) return;
+    (void)append(models, digest, accuracy);
+}
+
+void models_trim(struct models *models) {
+    char path[MODELS_PATH_MAX];
+    if (models->keep == 0) return;
     for (size_t i = 0; models->count > models->keep && i < models->count - models->keep;) {
         if (i == best(models)) {
             i++;

@@ -30,8 +30,10 @@ enum trib_status models_open(struct models *models, const char *store, uint64_t 
                              struct trib_error *err) TRIB_MUST_USE;
 void models_close(struct models *models);
 const char *models_path(const struct models *models, const char *digest, char out[MODELS_PATH_MAX]);
-/* A version's file has been written: deletes the oldest beyond the limit, but never the best. Without memory
- * the new one is not listed and stays. */
+/* A version's file has been written. Without memory it is not listed, and stays. */
 void models_add(struct models *models, const char *digest, double accuracy);
+/* Deletes the oldest files beyond the limit, but not the best. Called before the next version's turn, once
+ * the ledger has the result that made room, so that no crash leaves it naming a best one that is gone. */
+void models_trim(struct models *models);
 
 #endif

@@ -30,6 +30,10 @@ const struct trib_state *trib_node_state(const struct trib_node *node) {
     return node->state;
 }
 
+uint64_t trib_node_committed(const struct trib_node *node) {
+    return node->committed;
+}
+
 struct trib_aggregator *trib_node_aggregator(struct trib_node *node) {
     return node->aggregator;
 }

@@ -56,6 +56,8 @@ void trib_node_stop(struct trib_node *node);
 struct trib_reactor *trib_node_reactor(struct trib_node *node);
 /* NULL while the roles are being rebuilt. */
 const struct trib_state *trib_node_state(const struct trib_node *node);
+/* Records up to this position are as durable as they get; when it moves, `advanced` is called. */
+uint64_t trib_node_committed(const struct trib_node *node);
 struct trib_aggregator *trib_node_aggregator(struct trib_node *node);
 struct trib_participant *trib_node_participant(struct trib_node *node);
 struct trib_outbox *trib_node_outbox(struct trib_node *node);

@@ -143,9 +143,9 @@ def test_models_are_bounded():
                           "GROUP BY version ORDER BY max(evaluated_ms)")
     best = max(evaluated, key=lambda row: row[2])
     expected = {model_path(digest) for _, digest, _ in [best, *evaluated[-KEEP:]] if digest}
-    # One may have been written and not evaluated when it was killed; that one goes with the next start.
+    # Room is made before the next evaluation; and one may have been written when it ended, and not evaluated.
     extra = set((cloud.store / "models").iterdir()) - expected
-    check(len(extra) <= 1, f"beside the {KEEP} newest and the best there are {len(extra)}: {extra}")
+    check(len(extra) <= 2, f"beside the {KEEP} newest and the best there are {len(extra)}: {extra}")
     same(sorted(path.name for path in expected if not path.exists()), [], "model files that are missing")
 
 
