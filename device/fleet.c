@@ -216,6 +216,15 @@ static void log_event(const struct agent *agent, const struct trib_record *recor
              (int)record->text.size, record->text.data);
 }
 
+/* What a device knows of its updates, for who compares it with ledgers. */
+static void log_verdict(const struct agent *agent, const struct trib_record *record) {
+    if (record->kind != TRIB_REC_ACKED || record->verdict == 0) return;
+    trib_log(agent->fleet->log, TRIB_LOG_DEBUG, "update_judged",
+             "device=%s incarnation=%016" PRIx64 " number=%" PRIu64 " verdict=%s", agent->name,
+             agent->state->incarnation, record->number,
+             record->verdict == TRIB_ACCEPTED ? "accepted" : "refused");
+}
+
 static void carry_out(struct agent *agent) {
     struct fleet *fleet = agent->fleet;
     struct trib_action action;
@@ -237,6 +246,8 @@ static void carry_out(struct agent *agent) {
         case TRIB_ACTION_FINISHED: agent_finished(agent); break;
         case TRIB_ACTION_LOG: log_event(agent, action.record); break;
         case TRIB_ACTION_WRITE: /* a device keeps no journal: an incarnation is as long as its process */
+            log_verdict(agent, action.record);
+            break;
         case TRIB_ACTION_SEND_CHILD: break;
         }
         trib_action_release(&action);
