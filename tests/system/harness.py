@@ -12,6 +12,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -248,6 +249,20 @@ def devices(parent, name="device", first=0, count=1, **settings):
     return Daemon("device", name, {"upstream.endpoint": parent.endpoint, "devices.first": first,
                                    "devices.count": count, "speed.delay": 30,
                                    **{key.replace("__", "."): value for key, value in settings.items()}})
+
+
+def free_port():
+    """A TCP port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def over_tcp(node):
+    """The edge or cloud listens on TCP instead, on the same port after each start. Before its children are made."""
+    node.endpoint = f"tcp://127.0.0.1:{free_port()}"
+    node.settings["listen"] = json.dumps([node.endpoint])
+    return node
 
 
 def start_tree(*daemons):

@@ -1,0 +1,146 @@
+"""Where every update is that a device was told is accepted: devices' logs, edges' ledgers and the cloud's, joined.
+
+An update is followed up the tree by what identifies it: at the edge by device, incarnation and number; from there by the
+forward that took it (forwards take whole versions, in order, so the samples of both must add up at each of them); at the
+parent by the edge's name, incarnation and number, with the same content. It must be in exactly one place: a version of the
+cloud, a rule's buffer, an edge's U, a forward that the edge still holds, or void with a reason.
+"""
+import collections
+import dataclasses
+import re
+
+VERDICT = re.compile(r" update_judged device=(\S+) incarnation=(\w+) number=(\d+) verdict=accepted")
+# What a forward says of itself, in the edge's table `forwards` and in its parent's `contributions`.
+CONTENT = ("base_version", "origins", "samples", "weight_samples", "region_samples", "steps", "loss", "below_updates",
+           "below_up_bytes", "below_down_bytes", "below_raw_bytes")
+PLACES = ("version", "buffer", "U", "held", "void")
+
+
+def told(fleet):
+    """The updates that a device process's log (at level debug, of all its lives) says were accepted, as
+    (device, incarnation, number)."""
+    text = fleet.log_path.read_text(encoding="utf-8", errors="replace")
+    return [(device, incarnation, int(number)) for device, incarnation, number in VERDICT.findall(text)]
+
+
+class Ledger:
+    """What an edge or the cloud has on disk."""
+
+    def __init__(self, node, parent=None):
+        self.name, self.parent, self.role = node.name, parent, node.role
+        self.wrong = []  # what cannot be, as text
+        self.runs = node.sql("SELECT run_id, run FROM runs")
+        columns = ("node", "incarnation", "sequence", "run_id", "contribution_id", "verdict", "reason", "version",
+                   "void_reason", "payload_crc32c", *CONTENT)
+        self.rows = collections.defaultdict(list)
+        for row in node.sql(f"SELECT {', '.join(columns)} FROM contributions ORDER BY contribution_id"):
+            row = dict(zip(columns, row))
+            self.rows[row["node"], row["incarnation"], row["sequence"]].append(row)
+        columns = ("run_id", "incarnation", "sequence", "verdict", "reason", *CONTENT)
+        self.forwards = [dict(zip(columns, row)) for row in
+                         node.sql(f"SELECT {', '.join(columns)} FROM forwards ORDER BY rowid")]
+        if node.sql("SELECT count(*) FROM events WHERE event = 'void'")[0][0]:
+            self.wrong.append(f"{self.name} voided its own part")
+        if node.sql("PRAGMA integrity_check") != [("ok",)]:
+            self.wrong.append(f"SQLite finds {self.name}'s database damaged")
+        self._find_twice()
+        self.forward_of = {}  # (run_id, version) -> the forward that it is in
+        if self.role == "edge":
+            for run_id, _ in self.runs:
+                self._match(run_id)
+
+    def _find_twice(self):
+        """Numbers with two verdicts, and one training that counts under two numbers."""
+        self.twice = sum(len(rows) - 1 for rows in self.rows.values())
+        seen = collections.Counter((row["node"], row["incarnation"], row["base_version"], row["payload_crc32c"], row["loss"])
+                                   for rows in self.rows.values() for row in rows if row["verdict"] == "accepted")
+        self.twice += sum(count - 1 for count in seen.values())
+
+    def _match(self, run_id):
+        """Forwards take the versions committed before them, whole and in order."""
+        versions = collections.defaultdict(int)
+        for rows in self.rows.values():
+            for row in rows:
+                if row["run_id"] == run_id and row["version"] is not None:
+                    versions[row["version"]] += row["samples"]
+        ordered = collections.deque(sorted(versions))
+        for forward in self.forwards:
+            if forward["run_id"] != run_id:
+                continue
+            left = forward["samples"]
+            while left > 0 and ordered:
+                version = ordered.popleft()
+                left -= versions[version]
+                self.forward_of[run_id, version] = forward
+            if left != 0:
+                self.wrong.append(f"{self.name}'s forward {forward['sequence']} has {forward['samples']} samples, "
+                                  f"the versions in it {forward['samples'] - left}")
+                return
+
+    def place(self, key):
+        """One of PLACES, or None: lost."""
+        rows = self.rows.get(key, [])
+        if not rows:
+            return None
+        row = rows[0]
+        if row["verdict"] == "refused":
+            return None
+        return self._place_of(row)
+
+    def _place_of(self, row):
+        if row["void_reason"] is not None:
+            return "void"
+        if row["version"] is None:
+            return "buffer"
+        if self.role == "cloud":
+            return "version"
+        forward = self.forward_of.get((row["run_id"], row["version"]))
+        if forward is None:
+            return "U"
+        there = self.parent.rows.get((self.name, forward["incarnation"], forward["sequence"]), [])
+        if not there:
+            return "held" if forward["verdict"] is None else None
+        if any(forward[column] != there[0][column] for column in CONTENT):
+            return None  # another forward went up under its number
+        return "void" if there[0]["verdict"] == "refused" else self.parent._place_of(there[0])
+
+
+@dataclasses.dataclass
+class Audit:
+    accepted: int  # updates that devices were told are accepted
+    counted: int   # of these, found in exactly one place
+    lost: int
+    twice: int     # verdicts and trainings beyond the first, at whichever node
+    places: collections.Counter
+    wrong: list    # anything else that cannot be
+
+    @property
+    def well(self):
+        return not (self.lost or self.twice or self.wrong) and self.accepted > 0
+
+    def __str__(self):
+        return f"accepted={self.accepted} counted={self.counted} lost={self.lost} twice={self.twice}"
+
+
+def audit(fleets, parents):
+    """`fleets`: device processes with the Daemon that each talks to; `parents`: the cloud first, then (edge, parent)."""
+    ledgers = {}
+    for node, parent in parents:
+        ledgers[node.name] = Ledger(node, ledgers[parent.name] if parent else None)
+    places, accepted, lost = collections.Counter(), 0, 0
+    wrong = [line for ledger in ledgers.values() for line in ledger.wrong]
+    for fleet, parent in fleets:
+        for update in set(told(fleet)):
+            accepted += 1
+            place = ledgers[parent.name].place(update)
+            if place is None:
+                lost += 1
+                wrong.append(f"{update} was accepted by {parent.name} and is nowhere")
+            else:
+                places[place] += 1
+    for ledger in ledgers.values():
+        for (name, incarnation, number), rows in ledger.rows.items():
+            child = ledgers.get(name)
+            if child and not any((f["incarnation"], f["sequence"]) == (incarnation, number) for f in child.forwards):
+                wrong.append(f"{ledger.name} has {name}'s forward {number} of {incarnation}, which {name} never made")
+    return Audit(accepted, accepted - lost, lost, sum(ledger.twice for ledger in ledgers.values()), places, wrong)
