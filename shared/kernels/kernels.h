@@ -36,6 +36,26 @@ struct trib_kernels {
     void (*add_f16)(float *y, const uint16_t *h, float a, size_t n);
     /* true if every half is finite */
     bool (*all_finite_f16)(const uint16_t *h, size_t n);
+    /* bfloat16: the upper half of a float, rounded to nearest even; a finite value beyond the largest finite
+     * bfloat16 becomes that one, a NaN stays one */
+    void (*to_bf16)(uint16_t *h, const float *x, size_t n);
+    /* y[i] = y[i] + (a * (float)h[i]) */
+    void (*add_bf16)(float *y, const uint16_t *h, float a, size_t n);
+    /* y[i] = y[i] + table[codes[i]]; every code is below 16 */
+    void (*add_table)(float *y, const uint8_t *codes, const float table[16], size_t n);
+    /* codes[i] = how many of the `count` (at most 15) thresholds are not above |x[i] * inverse|, with `sign`
+     * added where x[i] has its sign bit set; a NaN is above none */
+    void (*level_codes)(uint8_t *codes, const float *x, float inverse, const float *thresholds, size_t count,
+                        uint8_t sign, size_t n);
+    /* y[i] = x[i] * f, f = -a where bit i of `bits` (bit i % 8 of byte i / 8) is set, else a; y may be x */
+    void (*flip)(float *y, const float *x, const uint8_t *bits, float a, size_t n);
+    /* The Walsh-Hadamard transform in place, not normalised; n is a power of two. For h = 1, 2, 4, ... below
+     * n, every pair x[i], x[i + h] with bit h of i clear becomes x[i] + x[i + h], x[i] - x[i + h]. */
+    void (*hadamard)(float *x, size_t n);
+    /* Appends what has magnitude bits of at least `threshold` (so NaNs too), in order: the value and
+     * base + i. Gives the number. Up to 16 items beyond the last one may be overwritten. */
+    size_t (*collect)(uint32_t *positions, float *values, const float *x, uint32_t threshold, uint32_t base,
+                      size_t n);
     /* CRC32C (Castagnoli), continuing from `crc` (0 to start) */
     uint32_t (*crc32c)(uint32_t crc, const void *data, size_t bytes);
 };

@@ -135,6 +135,137 @@ static void add_int8(float *y, const int8_t *q, float a, size_t n) {
     rest.add_int8(y + i, q + i, a, n - i);
 }
 
+/* Eight words of at most 16 bits become halves of a register each; `order` as in quantise_int8. */
+static __m128i low_halves(__m256i a, __m256i b) {
+    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xD8);
+    return _mm256_castsi256_si128(packed);
+}
+
+static __m256i bfloats(__m256 x) {
+    const __m256i infinite = _mm256_set1_epi32(0x7F800000), one = _mm256_set1_epi32(1);
+    __m256i bits = _mm256_castps_si256(x);
+    __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7FFFFFFF));
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(magnitude, 16), one);
+    __m256i rounded = _mm256_add_epi32(magnitude, _mm256_add_epi32(_mm256_set1_epi32(0x7FFF), odd));
+    rounded = _mm256_srli_epi32(rounded, 16);
+    __m256i most = _mm256_min_epi32(rounded, _mm256_set1_epi32(0x7F7F));
+    rounded = _mm256_blendv_epi8(rounded, most, _mm256_cmpgt_epi32(infinite, magnitude));
+    __m256i nan = _mm256_or_si256(_mm256_srli_epi32(magnitude, 16), _mm256_set1_epi32(0x40));
+    rounded = _mm256_blendv_epi8(rounded, nan, _mm256_cmpgt_epi32(magnitude, infinite));
+    return _mm256_or_si256(rounded, _mm256_slli_epi32(_mm256_srli_epi32(bits, 31), 15));
+}
+
+static void to_bf16(uint16_t *h, const float *x, size_t n) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i words = bfloats(_mm256_loadu_ps(x + i));
+        _mm_storeu_si128((__m128i *)(void *)(h + i), low_halves(words, words));
+    }
+    rest.to_bf16(h + i, x + i, n - i);
+}
+
+static void add_bf16(float *y, const uint16_t *h, float a, size_t n) {
+    const __m256 va = _mm256_set1_ps(a);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(h + i)));
+        __m256 value = _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), _mm256_mul_ps(va, value)));
+    }
+    rest.add_bf16(y + i, h + i, a, n - i);
+}
+
+static __m256i code_words(const uint8_t *codes) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)codes));
+}
+
+static void add_table(float *y, const uint8_t *codes, const float table[16], size_t n) {
+    const __m256 low = _mm256_loadu_ps(table), high = _mm256_loadu_ps(table + 8);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i code = code_words(codes + i);
+        __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(code, 28)); /* bit 3 becomes the sign */
+        __m256 value = _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code),
+                                        _mm256_permutevar8x32_ps(high, code), upper);
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), value));
+    }
+    rest.add_table(y + i, codes + i, table, n - i);
+}
+
+static __m256i level_words(const float *x, __m256 inverse, const float *thresholds, size_t count,
+                           __m256i sign) {
+    __m256 v = _mm256_loadu_ps(x);
+    __m256i code = _mm256_and_si256(_mm256_srai_epi32(_mm256_castps_si256(v), 31), sign);
+    v = _mm256_andnot_ps(_mm256_set1_ps(-0.0F), _mm256_mul_ps(v, inverse));
+    for (size_t t = 0; t < count; t++) {
+        __m256 reached = _mm256_cmp_ps(v, _mm256_set1_ps(thresholds[t]), _CMP_GE_OQ);
+        code = _mm256_sub_epi32(code, _mm256_castps_si256(reached));
+    }
+    return code;
+}
+
+static void level_codes(uint8_t *codes, const float *x, float inverse, const float *thresholds, size_t count,
+                        uint8_t sign, size_t n) {
+    const __m256 vi = _mm256_set1_ps(inverse);
+    const __m256i vs = _mm256_set1_epi32(sign), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i w[4];
+        for (size_t j = 0; j < 4; j++) w[j] = level_words(x + i + 8 * j, vi, thresholds, count, vs);
+        __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(w[0], w[1]), _mm256_packs_epi32(w[2], w[3]));
+        _mm256_storeu_si256((__m256i *)(void *)(codes + i), _mm256_permutevar8x32_epi32(bytes, order));
+    }
+    rest.level_codes(codes + i, x + i, inverse, thresholds, count, sign, n - i);
+}
+
+static void flip(float *y, const float *x, const uint8_t *bits, float a, size_t n) {
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256 va = _mm256_set1_ps(a), minus = _mm256_set1_ps(-0.0F);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i set = _mm256_and_si256(_mm256_set1_epi32(bits[i / 8]), lane);
+        __m256 sign = _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane)), minus);
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_xor_ps(va, sign)));
+    }
+    rest.flip(y + i, x + i, bits + i / 8, a, n - i);
+}
+
+/* x +- its neighbour at a distance: the upper of a pair is taken negative, then both are sums. */
+static __m256 within(__m256 x) {
+    const __m256 upper1 = _mm256_setr_ps(0.0F, -0.0F, 0.0F, -0.0F, 0.0F, -0.0F, 0.0F, -0.0F);
+    const __m256 upper2 = _mm256_setr_ps(0.0F, 0.0F, -0.0F, -0.0F, 0.0F, 0.0F, -0.0F, -0.0F);
+    const __m256 upper4 = _mm256_setr_ps(0.0F, 0.0F, 0.0F, 0.0F, -0.0F, -0.0F, -0.0F, -0.0F);
+    x = _mm256_add_ps(_mm256_permute_ps(x, 0xB1), _mm256_xor_ps(x, upper1));
+    x = _mm256_add_ps(_mm256_permute_ps(x, 0x4E), _mm256_xor_ps(x, upper2));
+    return _mm256_add_ps(_mm256_permute2f128_ps(x, x, 1), _mm256_xor_ps(x, upper4));
+}
+
+#define REGISTER    __m256
+#define LANES       8
+#define LOAD(p)     _mm256_loadu_ps(p)
+#define STORE(p, v) _mm256_storeu_ps(p, v)
+#define ADD(a, b)   _mm256_add_ps(a, b)
+#define SUB(a, b)   _mm256_sub_ps(a, b)
+#include "shared/kernels/hadamard_body.h"
+
+static size_t collect(uint32_t *positions, float *values, const float *x, uint32_t threshold, uint32_t base,
+                      size_t n) {
+    const __m256i below = _mm256_set1_epi32((int)(threshold - 1)); /* magnitudes are not negative */
+    size_t found = 0, i = 0;
+    if (threshold == 0) return rest.collect(positions, values, x, threshold, base, n);
+    for (; i + 8 <= n; i += 8) {
+        __m256i above = _mm256_cmpgt_epi32(magnitudes(x + i), below);
+        unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(above));
+        for (; mask != 0; mask &= mask - 1) {
+            size_t at = i + (size_t)__builtin_ctz(mask);
+            positions[found] = base + (uint32_t)at;
+            values[found++] = x[at];
+        }
+    }
+    return found +
+           rest.collect(positions + found, values + found, x + i, threshold, base + (uint32_t)i, n - i);
+}
+
 static int64_t sum_squares_int8(const int8_t *q, size_t n) {
     /* a 32-bit lane takes at most 2 * 128 * 128 a step: 2^14 steps are far from its end */
     enum { STEP = 16, STRETCH = STEP << 14 };
@@ -240,6 +371,13 @@ const struct trib_kernels trib_kernels_avx2 = {
     .to_f16 = to_f16,
     .add_f16 = add_f16,
     .all_finite_f16 = all_finite_f16,
+    .to_bf16 = to_bf16,
+    .add_bf16 = add_bf16,
+    .add_table = add_table,
+    .level_codes = level_codes,
+    .flip = flip,
+    .hadamard = hadamard,
+    .collect = collect,
     .crc32c = trib_crc32c_sse42,
 };
 

@@ -147,6 +147,117 @@ static bool all_finite_f16(const uint16_t *h, size_t n) {
     return true;
 }
 
+static __m512i bfloats(__m512i bits) {
+    const __m512i infinite = _mm512_set1_epi32(0x7F800000);
+    __m512i magnitude = magnitudes(bits), upper = _mm512_srli_epi32(magnitude, 16);
+    __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(magnitude, _mm512_add_epi32(_mm512_set1_epi32(0x7FFF), odd));
+    rounded = _mm512_srli_epi32(rounded, 16);
+    __mmask16 finite = _mm512_cmplt_epi32_mask(magnitude, infinite);
+    rounded = _mm512_mask_min_epi32(rounded, finite, rounded, _mm512_set1_epi32(0x7F7F));
+    __mmask16 nan = _mm512_cmpgt_epi32_mask(magnitude, infinite);
+    rounded = _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40));
+    return _mm512_or_si512(rounded, _mm512_slli_epi32(_mm512_srli_epi32(bits, 31), 15));
+}
+
+static void to_bf16(uint16_t *h, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes(i, n);
+        __m512i words = bfloats(_mm512_maskz_loadu_epi32(m, x + i));
+        _mm256_mask_storeu_epi16(h + i, m, _mm512_cvtepi32_epi16(words));
+    }
+}
+
+static void add_bf16(float *y, const uint16_t *h, float a, size_t n) {
+    const __m512 va = _mm512_set1_ps(a);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes(i, n);
+        __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, h + i));
+        __m512 value = _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+        _mm512_mask_storeu_ps(y + i, m, scaled_sum(_mm512_maskz_loadu_ps(m, y + i), va, value));
+    }
+}
+
+static void add_table(float *y, const uint8_t *codes, const float table[16], size_t n) {
+    const __m512 values = _mm512_loadu_ps(table);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(codes + i)));
+        _mm512_storeu_ps(y + i, _mm512_add_ps(_mm512_loadu_ps(y + i), _mm512_permutexvar_ps(code, values)));
+    }
+    if (i == n) return;
+    __mmask16 m = lanes(i, n);
+    __m512i code = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(m, codes + i));
+    __m512 sum = _mm512_add_ps(_mm512_maskz_loadu_ps(m, y + i), _mm512_permutexvar_ps(code, values));
+    _mm512_mask_storeu_ps(y + i, m, sum);
+}
+
+static void level_codes(uint8_t *codes, const float *x, float inverse, const float *thresholds, size_t count,
+                        uint8_t sign, size_t n) {
+    const __m512 vi = _mm512_set1_ps(inverse);
+    const __m512i vs = _mm512_set1_epi32(sign), one = _mm512_set1_epi32(1);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes(i, n);
+        __m512 v = _mm512_maskz_loadu_ps(m, x + i);
+        __m512i code = _mm512_maskz_mov_epi32(_mm512_movepi32_mask(_mm512_castps_si512(v)), vs);
+        v = _mm512_abs_ps(_mm512_mul_ps(v, vi));
+        for (size_t t = 0; t < count; t++) {
+            __mmask16 reached = _mm512_cmp_ps_mask(v, _mm512_set1_ps(thresholds[t]), _CMP_GE_OQ);
+            code = _mm512_mask_add_epi32(code, reached, code, one);
+        }
+        _mm512_mask_cvtepi32_storeu_epi8(codes + i, m, code);
+    }
+}
+
+static void flip(float *y, const float *x, const uint8_t *bits, float a, size_t n) {
+    const __m512 va = _mm512_set1_ps(a), minus = _mm512_set1_ps(-a);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __mmask16 set = trib_get_u16(bits + i / 8);
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_mask_mov_ps(va, set, minus)));
+    }
+    trib_kernels_scalar.flip(y + i, x + i, bits + i / 8, a, n - i);
+}
+
+/* x +- its neighbour at a distance: the upper of a pair is taken negative, then both are sums. */
+static __m512 stage(__m512 x, __m512 neighbour, __mmask16 upper) {
+    return _mm512_add_ps(neighbour, _mm512_mask_xor_ps(x, upper, x, _mm512_set1_ps(-0.0F)));
+}
+
+static __m512 within(__m512 x) {
+    x = stage(x, _mm512_permute_ps(x, 0xB1), 0xAAAA);
+    x = stage(x, _mm512_permute_ps(x, 0x4E), 0xCCCC);
+    x = stage(x, _mm512_shuffle_f32x4(x, x, 0xB1), 0xF0F0);
+    return stage(x, _mm512_shuffle_f32x4(x, x, 0x4E), 0xFF00);
+}
+
+#define REGISTER    __m512
+#define LANES       16
+#define LOAD(p)     _mm512_loadu_ps(p)
+#define STORE(p, v) _mm512_storeu_ps(p, v)
+#define ADD(a, b)   _mm512_add_ps(a, b)
+#define SUB(a, b)   _mm512_sub_ps(a, b)
+#include "shared/kernels/hadamard_body.h"
+
+/* Compressed in a register and stored whole: the compressing store is slow on some processors. */
+static size_t collect(uint32_t *positions, float *values, const float *x, uint32_t threshold, uint32_t base,
+                      size_t n) {
+    const __m512i least = _mm512_set1_epi32((int)threshold);
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes(i, n);
+        __m512i bits = _mm512_maskz_loadu_epi32(m, x + i);
+        __mmask16 above = _mm512_mask_cmpge_epu32_mask(m, magnitudes(bits), least);
+        if (above == 0) continue;
+        __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)(base + (uint32_t)i)), lane);
+        _mm512_storeu_si512(positions + found, _mm512_maskz_compress_epi32(above, at));
+        _mm512_storeu_si512(values + found, _mm512_maskz_compress_epi32(above, bits));
+        found += (size_t)__builtin_popcount(above);
+    }
+    return found;
+}
+
 static int64_t sum_squares_int8(const int8_t *q, size_t n) {
     /* a lane takes at most 2 * 128 * 128 a step: after 2^11 steps all 16 together are within 2^30 */
     enum { STEP = 32, STRETCH = STEP << 11 };
@@ -177,6 +288,13 @@ const struct trib_kernels trib_kernels_avx512 = {
     .to_f16 = to_f16,
     .add_f16 = add_f16,
     .all_finite_f16 = all_finite_f16,
+    .to_bf16 = to_bf16,
+    .add_bf16 = add_bf16,
+    .add_table = add_table,
+    .level_codes = level_codes,
+    .flip = flip,
+    .hadamard = hadamard,
+    .collect = collect,
     .crc32c = trib_crc32c_sse42,
 };
 

@@ -120,6 +120,65 @@ static bool all_finite_f16(const uint16_t *h, size_t n) {
     return true;
 }
 
+/* A carry out of the fraction runs on into the exponent, as it should. */
+static uint16_t bfloat_of(float x) {
+    uint32_t bits = trib_f32_bits(x), magnitude = bits & MAGNITUDE;
+    if (magnitude > INFINITE) return (uint16_t)(bits >> 16 | 0x40U);
+    uint32_t rounded = (magnitude + 0x7FFFU + (magnitude >> 16 & 1U)) >> 16;
+    if (rounded > 0x7F7FU && magnitude < INFINITE) rounded = 0x7F7FU;
+    return (uint16_t)(bits >> 31 << 15 | rounded);
+}
+
+static void to_bf16(uint16_t *h, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) h[i] = bfloat_of(x[i]);
+}
+
+static void add_bf16(float *y, const uint16_t *h, float a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)h[i] << 16;
+        y[i] = y[i] + a * trib_get_f32(&bits);
+    }
+}
+
+static void add_table(float *y, const uint8_t *codes, const float table[16], size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = y[i] + table[codes[i]];
+}
+
+static void level_codes(uint8_t *codes, const float *x, float inverse, const float *thresholds, size_t count,
+                        uint8_t sign, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float magnitude = fabsf(x[i] * inverse);
+        unsigned code = signbit(x[i]) != 0 ? sign : 0U;
+        for (size_t t = 0; t < count; t++) code += magnitude >= thresholds[t];
+        codes[i] = (uint8_t)code;
+    }
+}
+
+static void flip(float *y, const float *x, const uint8_t *bits, float a, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * ((bits[i / 8] >> i % 8 & 1) != 0 ? -a : a);
+}
+
+static void hadamard(float *x, size_t n) {
+    for (size_t h = 1; h < n; h *= 2)
+        for (size_t i = 0; i < n; i += 2 * h)
+            for (size_t j = i; j < i + h; j++) {
+                float a = x[j], b = x[j + h];
+                x[j] = a + b;
+                x[j + h] = a - b;
+            }
+}
+
+static size_t collect(uint32_t *positions, float *values, const float *x, uint32_t threshold, uint32_t base,
+                      size_t n) {
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((trib_f32_bits(x[i]) & MAGNITUDE) < threshold) continue;
+        positions[found] = base + (uint32_t)i;
+        values[found++] = x[i];
+    }
+    return found;
+}
+
 /* CRC32C, eight bytes at a time. Row k holds the remainders of the eight one-bit bytes with k zero bytes
  * behind them; as a CRC is linear, every other byte's is an exclusive or of these, which the preprocessor
  * writes out as eight tables of 256. */
@@ -187,5 +246,12 @@ const struct trib_kernels trib_kernels_scalar = {
     .to_f16 = to_f16,
     .add_f16 = add_f16,
     .all_finite_f16 = all_finite_f16,
+    .to_bf16 = to_bf16,
+    .add_bf16 = add_bf16,
+    .add_table = add_table,
+    .level_codes = level_codes,
+    .flip = flip,
+    .hadamard = hadamard,
+    .collect = collect,
     .crc32c = crc32c,
 };

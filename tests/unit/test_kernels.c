@@ -20,6 +20,8 @@ struct data {
     float x[ROOM], y[ROOM], out_a[ROOM], out_b[ROOM];
     int8_t q[ROOM], q_a[ROOM], q_b[ROOM];
     uint16_t h[ROOM], h_a[ROOM], h_b[ROOM];
+    uint8_t codes[ROOM], bits[ROOM];
+    uint32_t at_a[ROOM], at_b[ROOM];
 };
 
 static const struct trib_kernels *scalar(void) {
@@ -43,6 +45,8 @@ static void fill(struct data *d, uint64_t seed) {
         d->x[i] = any_float(&rng);
         d->y[i] = any_float(&rng);
         d->q[i] = (int8_t)((int)trib_rng_below(&rng, 256) - 128);
+        d->codes[i] = (uint8_t)trib_rng_below(&rng, 16);
+        d->bits[i] = (uint8_t)trib_rng_u64(&rng);
         d->h[i] = (uint16_t)trib_rng_below(&rng, 0x7C00) | (uint16_t)(trib_rng_below(&rng, 2) << 15);
     }
 }
@@ -78,12 +82,45 @@ static void compare_floats(const struct trib_kernels *k, struct data *d, size_t 
     BOTH(s->scale(d->out_a + at, a, n), k->scale(d->out_b + at, a, n));
     BOTH(s->add_int8(d->out_a + at, d->q + at, a, n), k->add_int8(d->out_b + at, d->q + at, a, n));
     BOTH(s->add_f16(d->out_a + at, d->h + at, a, n), k->add_f16(d->out_b + at, d->h + at, a, n));
+    BOTH(s->add_bf16(d->out_a + at, d->h + at, a, n), k->add_bf16(d->out_b + at, d->h + at, a, n));
+    BOTH(s->flip(d->out_a + at, d->x + at, d->bits + at, a, n),
+         k->flip(d->out_b + at, d->x + at, d->bits + at, a, n));
+    BOTH(s->flip(d->out_a + at, d->out_a + at, d->bits, a, n),
+         k->flip(d->out_b + at, d->out_b + at, d->bits, a, n));
+    BOTH(s->add_table(d->out_a + at, d->codes + at, d->x, n),
+         k->add_table(d->out_b + at, d->codes + at, d->x, n));
+    if (n > 0 && (n & (n - 1)) == 0) BOTH(s->hadamard(d->out_a + at, n), k->hadamard(d->out_b + at, n));
 #undef BOTH
     same_float(s->absmax(d->x + at, n), k->absmax(d->x + at, n), "absmax", n);
     same_double(s->sum_squares(d->x + at, n), k->sum_squares(d->x + at, n), "sum_squares", n);
     same_double(s->dot(d->x + at, d->y, n), k->dot(d->x + at, d->y, n), "dot", n);
     assert_int_equal(s->all_finite(d->x + at, n), k->all_finite(d->x + at, n));
     assert_int_equal(s->all_finite_f16(d->h + at, n), k->all_finite_f16(d->h + at, n));
+}
+
+static void compare_levels(const struct trib_kernels *k, struct data *d, size_t at, size_t n) {
+    static const float thresholds[15] = {0.0F, 0.125F, 0.25F, 0.5F, 0.75F, 1.0F,  1.25F, 1.5F,
+                                         1.7F, 1.8F,   1.9F,  2.0F, 20.0F, 40.0F, 1e30F};
+    uint8_t *a = (uint8_t *)d->q_a, *b = (uint8_t *)d->q_b;
+    for (size_t count = 0; count <= 15; count += 3) {
+        memset(a, 1, ROOM);
+        memset(b, 1, ROOM);
+        scalar()->level_codes(a + at, d->x + at, 1.0F, thresholds, count, 16, n);
+        k->level_codes(b + at, d->x + at, 1.0F, thresholds, count, 16, n);
+        assert_memory_equal(a, b, ROOM);
+    }
+}
+
+static void compare_collect(const struct trib_kernels *k, struct data *d, size_t at, size_t n) {
+    static const uint32_t thresholds[] = {0, 1, 0x3F000000U, 0x3F800000U, 0x7F800000U, 0x7FFFFFFFU};
+    for (size_t t = 0; t < sizeof thresholds / sizeof thresholds[0]; t++) {
+        size_t a = scalar()->collect(d->at_a, d->out_a, d->x + at, thresholds[t], 5, n);
+        size_t b = k->collect(d->at_b, d->out_b, d->x + at, thresholds[t], 5, n);
+        assert_int_equal(a, b);
+        if (a == 0) continue;
+        assert_memory_equal(d->at_a, d->at_b, a * sizeof d->at_a[0]);
+        assert_memory_equal(d->out_a, d->out_b, a * sizeof d->out_a[0]);
+    }
 }
 
 static void compare_integers(const struct trib_kernels *k, struct data *d, size_t at, size_t n) {
@@ -98,6 +135,13 @@ static void compare_integers(const struct trib_kernels *k, struct data *d, size_
     s->to_f16(d->h_a + at, d->x + at, n);
     k->to_f16(d->h_b + at, d->x + at, n);
     assert_memory_equal(d->h_a, d->h_b, sizeof d->h_a);
+    memset(d->h_a, 1, sizeof d->h_a);
+    memset(d->h_b, 1, sizeof d->h_b);
+    s->to_bf16(d->h_a + at, d->x + at, n);
+    k->to_bf16(d->h_b + at, d->x + at, n);
+    assert_memory_equal(d->h_a, d->h_b, sizeof d->h_a);
+    compare_levels(k, d, at, n);
+    compare_collect(k, d, at, n);
     assert_true(s->sum_squares_int8(d->q + at, n) == k->sum_squares_int8(d->q + at, n));
     assert_int_equal(s->crc32c(7, d->q + at, n), k->crc32c(7, d->q + at, n));
 }
@@ -240,6 +284,47 @@ static void test_half_values(void **state) {
     }
 }
 
+static void test_bfloat_values(void **state) {
+    (void)state;
+    static const struct {
+        float x;
+        uint16_t h;
+    } known[] = {{0.0F, 0x0000},          {-0.0F, 0x8000},           {1.0F, 0x3F80},
+                 {-2.0F, 0xC000},         {0x1.01p0F, 0x3F80},       {0x1.010002p0F, 0x3F81},
+                 {0x1.03p0F, 0x3F82},     {0x1.fffffep127F, 0x7F7F}, {-0x1.ffp127F, 0xFF7F},
+                 {0x1p-149F, 0x0000},     {INFINITY, 0x7F80},        {-INFINITY, 0xFF80},
+                 {0x1.fffffep-1F, 0x3F80}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        uint16_t h;
+        scalar()->to_bf16(&h, &known[i].x, 1);
+        if (h != known[i].h) fail_msg("%a gives %04x, not %04x", known[i].x, h, known[i].h);
+    }
+}
+
+/* The transform against its definition: H[i][j] = (-1)^(bits that i and j share). */
+static void test_hadamard_values(void **state) {
+    (void)state;
+    float x[64], y[64];
+    for (size_t n = 1; n <= 64; n *= 2) {
+        for (size_t i = 0; i < n; i++) x[i] = y[i] = (float)(i * i % 17) - 8.0F;
+        scalar()->hadamard(x, n);
+        for (size_t i = 0; i < n; i++) {
+            float sum = 0.0F;
+            for (size_t j = 0; j < n; j++) sum += __builtin_parityll(i & j) != 0 ? -y[j] : y[j];
+            assert_true(x[i] == sum); /* small integers: every order is exact */
+        }
+    }
+}
+
+static void test_level_values(void **state) {
+    (void)state;
+    static const float x[] = {0.0F, -0.0F, 0.49F, -0.5F, 1.0F, -7.0F, NAN}, thresholds[] = {1.0F, 2.0F, 3.0F};
+    static const uint8_t expected[] = {0, 4, 0, 5, 2, 7, 0};
+    uint8_t codes[sizeof expected];
+    scalar()->level_codes(codes, x, 2.0F, thresholds, 3, 4, sizeof expected);
+    assert_memory_equal(codes, expected, sizeof expected);
+}
+
 static void test_quantise_values(void **state) {
     (void)state;
     static const float x[] = {0.5F, 1.5F,  2.5F,    -0.5F,    -1.5F,     126.5F, 127.5F,
@@ -303,15 +388,12 @@ static void test_choice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_lanes),
-        cmocka_unit_test(test_long_finite),
-        cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_half_values),
-        cmocka_unit_test(test_quantise_values),
-        cmocka_unit_test(test_long_sums),
-        cmocka_unit_test(test_crc),
+        cmocka_unit_test(test_choice),          cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_lanes),           cmocka_unit_test(test_long_finite),
+        cmocka_unit_test(test_halves),          cmocka_unit_test(test_half_values),
+        cmocka_unit_test(test_quantise_values), cmocka_unit_test(test_bfloat_values),
+        cmocka_unit_test(test_hadamard_values), cmocka_unit_test(test_level_values),
+        cmocka_unit_test(test_long_sums),       cmocka_unit_test(test_crc),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }
