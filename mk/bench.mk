@@ -10,8 +10,14 @@ $(B)/bin/bench: $(BENCH_OBJ) $(LIB)
 	$(if $(V),,@echo "  LINK  $@")
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(BLAS) $(LIBS)
 
+# Counts syncs and blocks written in a program that it is preloaded into.
+$(B)/bin/libcountio.so: tests/bench/preload/count_io.c tests/bench/preload/count_io.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC    $<")
+	$(Q)$(CC) -std=c11 -Wall -Wextra -O2 -fPIC -shared -o $@ $<
+
 .PHONY: bench
-bench: $(B)/bin/bench $(PROGRAMS:%=$(B)/bin/%) ## figures with their limits, also in build/bench.json; ONLY=decode-add, decode-add-cached, encode, crc32c, ingest, ingest-full, edge-memory, device-memory, binary-size, train-2nn, train-cnn, train-torch
+bench: $(B)/bin/bench $(B)/bin/libcountio.so $(PROGRAMS:%=$(B)/bin/%) ## figures with their limits, also in build/bench.json; ONLY=decode-add, decode-add-cached, encode, crc32c, ingest, ingest-full, ingest-batched, recovery, fsyncs, disk-writes, edge-memory, device-memory, binary-size, train-2nn, train-cnn, train-torch
 	@$(B)/bin/bench --json build/bench.json $(ONLY)
 
 -include $(BENCH_OBJ:.o=.d)

@@ -43,6 +43,10 @@ enum trib_status bench_encode(struct bench *bench, struct trib_error *err) TRIB_
 enum trib_status bench_crc32c(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_ingest(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_ingest_full(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_ingest_batched(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_recovery(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_fsyncs(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_disk_writes(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_edge_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_binary_size(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;

@@ -1,23 +1,19 @@
 /* What an edge takes: updates of 2nn in int8 from four senders over TCP, checked, decoded, weighted,
  * accumulated, with their rows, against what libzmq alone receives of messages of that size, and, where the
- * edge syncs, against receiving, appending and syncing groups of the edge's own size. */
+ * edge syncs, against receiving, appending and syncing groups of the edge's own size; and against an edge
+ * that never syncs. */
 #include "tests/bench/bench.h"
 #include "tests/bench/child.h"
 #include "tests/bench/programs.h"
 
-#include "shared/base/alloc.h"
-#include "shared/codec/codec.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -34,8 +30,9 @@ enum {
 };
 
 struct run {
-    struct bench_folder folder;
-    struct bench_program cloud, edge;
+    struct bench_tree tree;
+    struct bench_program unsynced;
+    const struct bench_program *target; /* the edge that this round is about */
     struct trib_blob *payload;
     char endpoint[BENCH_ENDPOINT_MAX]; /* where the senders of this round connect */
     unsigned round;
@@ -51,10 +48,6 @@ struct thread {
     enum trib_status status;
     struct trib_error err;
 };
-
-static void pause_ms(long ms) {
-    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
-}
 
 /* ---- the limit: libzmq and nothing else ---- */
 
@@ -135,7 +128,7 @@ static void *raw_receiver(void *ctx) {
     size_t bytes = sizeof run->endpoint;
     void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_ROUTER);
     (void)zmq_setsockopt(socket, ZMQ_RCVTIMEO, &patience_ms, sizeof patience_ms);
-    (void)snprintf(path, sizeof path, "%s/raw", run->folder.path);
+    (void)snprintf(path, sizeof path, "%s/raw", run->tree.folder.path);
     if (run->group > 0) fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
     bool bound = zmq_bind(socket, "tcp://127.0.0.1:*") == 0 &&
                  zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, run->endpoint, &bytes) == 0;
@@ -162,7 +155,7 @@ static enum trib_status begin(struct bench_child *children, void *context, struc
         char name[TRIB_NAME_MAX];
         (void)snprintf(name, sizeof name, "sender-%u-%u-%u", run->round, thread->index, i);
         status =
-            bench_child_open(&children[i], context, run->edge.endpoint, name, run->payload, &thread->err);
+            bench_child_open(&children[i], context, run->target->endpoint, name, run->payload, &thread->err);
     }
     for (unsigned i = 0; i < EACH && status == TRIB_OK; i++)
         status = bench_child_await_model(&children[i], &thread->err);
@@ -208,10 +201,10 @@ static void *sender(void *ctx) {
 /* ---- a round: threads start, warm up, are counted for a while, and end ---- */
 
 static void counted(struct run *run, double *rate) {
-    pause_ms(WARM_MS);
+    bench_pause_ms(WARM_MS);
     uint64_t first = atomic_load(&run->count);
     double start = bench_seconds();
-    pause_ms(MEASURED_MS);
+    bench_pause_ms(MEASURED_MS);
     *rate = (double)(atomic_load(&run->count) - first) / (bench_seconds() - start);
 }
 
@@ -227,7 +220,7 @@ static enum trib_status round_of(struct run *run, bool raw, double *rate, struct
         if (pthread_create(&thread->id, NULL, i == 0 ? raw_receiver : raw ? raw_sender : sender, thread) != 0)
             break;
         started++;
-        while (i == 0 && atomic_load(&run->count) == 0) pause_ms(1);
+        while (i == 0 && atomic_load(&run->count) == 0) bench_pause_ms(1);
     }
     if (started == SENDERS + (raw ? 1 : 0)) counted(run, rate);
     atomic_store(&run->stop, true);
@@ -242,22 +235,7 @@ static enum trib_status round_of(struct run *run, bool raw, double *rate, struct
 
 /* ---- the whole ---- */
 
-/* Small steps of all signs, so that the model stays finite however many there are. */
-static struct trib_blob *an_update(struct trib_error *err) {
-    struct trib_codec *codec = NULL;
-    struct trib_blob *payload = NULL;
-    float *values = trib_alloc_floats(PARAMETERS);
-    enum trib_status status = values != NULL ? trib_codec_new("int8", &codec, err) : TRIB_NOMEM;
-    for (size_t i = 0; status == TRIB_OK && i < PARAMETERS; i++) values[i] = 1e-6F * sinf((float)i);
-    if (status == TRIB_OK) {
-        struct trib_source source = trib_source_floats(values, PARAMETERS);
-        status = trib_codec_encode(codec, &source, &payload, err);
-    }
-    trib_codec_free(&codec);
-    trib_free(values);
-    return payload;
-}
-
+/* The edge in question, and one that does not sync. */
 static enum trib_status start(struct run *run, const char *durability, struct trib_error *err) {
     const char *const cloud[] = {"plan.model=2nn",
                                  "plan.data.set=glyphs(1000)",
@@ -266,57 +244,80 @@ static enum trib_status start(struct run *run, const char *durability, struct tr
                                  "plan.forward.updates=1000000",
                                  "plan.staleness_cap=1000000000",
                                  NULL};
-    char upstream[BENCH_ENDPOINT_MAX + 32], durable[64];
-    const char *const edge[] = {upstream, durable, NULL};
-    run->payload = an_update(err);
-    if (run->payload == NULL) return trib_fail(err, TRIB_NOMEM, "cannot make an update");
-    enum trib_status status = bench_folder_make(&run->folder, err);
-    if (status == TRIB_OK)
-        status = bench_program_start(&run->cloud, &run->folder, "tributary-cloud", "cloud", cloud, err);
-    if (status != TRIB_OK) return status;
-    (void)snprintf(upstream, sizeof upstream, "upstream.endpoint=%s", run->cloud.endpoint);
+    char durable[64];
+    const char *const edge[] = {durable, NULL}, *const unsynced[] = {"store.durability=none", NULL};
     (void)snprintf(durable, sizeof durable, "store.durability=%s", durability);
-    return bench_program_start(&run->edge, &run->folder, "tributary-edge", "edge", edge, err);
+    run->payload = bench_update(PARAMETERS, err);
+    if (run->payload == NULL) return err->status;
+    enum trib_status status = bench_tree_start(&run->tree, cloud, edge, err);
+    if (status == TRIB_OK && strcmp(durability, "none") != 0)
+        status = bench_tree_edge(&run->tree, &run->unsynced, "unsynced", NULL, unsynced, err);
+    return status;
 }
 
 /* How many updates the edge made durable at a time, since it started. */
 static enum trib_status mean_group(struct run *run, size_t *group, struct trib_error *err) {
     uint64_t accepted = 0, groups = 0;
-    enum trib_status status = bench_program_ask(&run->edge, "accepted", &accepted, err);
-    if (status == TRIB_OK) status = bench_program_ask(&run->edge, "store_groups", &groups, err);
+    enum trib_status status = bench_program_ask(&run->tree.edge, "accepted", &accepted, err);
+    if (status == TRIB_OK) status = bench_program_ask(&run->tree.edge, "store_groups", &groups, err);
     double mean = groups > 0 ? (double)accepted / (double)groups : 1;
     *group = mean < 1 ? 1 : mean > GROUP_MOST ? GROUP_MOST : (size_t)(mean + 0.5);
     return status;
 }
 
-static enum trib_status measure(struct bench *bench, const char *name, bool full, struct trib_error *err) {
-    struct run run = {.round = 0};
-    double ours[ROUNDS] = {0}, limit[ROUNDS] = {0};
-    size_t group = 0;
-    enum trib_status status = start(&run, full ? "full" : "none", err);
+/* One round of each: ours, the limit, and, if it is there, the edge that does not sync. */
+struct rates {
+    double ours[ROUNDS], limit[ROUNDS], unsynced[ROUNDS];
+};
+
+static enum trib_status race(struct run *run, bool synced, struct rates *rates, size_t *group,
+                             struct trib_error *err) {
+    enum trib_status status = TRIB_OK;
     for (size_t i = 0; i < ROUNDS && status == TRIB_OK; i++) {
-        status = round_of(&run, false, &ours[i], err);
-        if (status == TRIB_OK) status = mean_group(&run, &group, err);
-        run.group = full ? group : 0;
-        if (status == TRIB_OK) status = round_of(&run, true, &limit[i], err);
+        run->target = &run->tree.edge;
+        status = round_of(run, false, &rates->ours[i], err);
+        if (status == TRIB_OK) status = mean_group(run, group, err);
+        run->group = synced ? *group : 0;
+        if (status == TRIB_OK) status = round_of(run, true, &rates->limit[i], err);
+        run->target = &run->unsynced;
+        if (status == TRIB_OK && synced) status = round_of(run, false, &rates->unsynced[i], err);
     }
-    bench_program_stop(&run.edge);
-    bench_program_stop(&run.cloud);
-    bench_folder_remove(&run.folder);
+    return status;
+}
+
+static enum trib_status measure(struct bench *bench, const char *name, const char *durability,
+                                struct trib_error *err) {
+    struct run run = {.round = 0};
+    struct rates rates;
+    size_t group = 0;
+    bool synced = strcmp(durability, "none") != 0;
+    enum trib_status status = start(&run, durability, err);
+    if (status == TRIB_OK) status = race(&run, synced, &rates, &group, err);
+    bench_program_stop(&run.unsynced);
+    bench_tree_stop(&run.tree);
     trib_blob_unref(&run.payload);
     if (status != TRIB_OK) return status;
     char text[80];
-    (void)snprintf(text, sizeof text, full ? "libzmq+append+fdatasync_of_%zu" : "libzmq", group);
-    double value = bench_median(ours, ROUNDS), raw = bench_median(limit, ROUNDS);
-    struct bench_result result = {name, "updates/s", text, value, value / raw, full ? 0.40 : 0.60, false};
+    (void)snprintf(text, sizeof text, synced ? "libzmq+append+fdatasync_of_%zu" : "libzmq", group);
+    double value = bench_median(rates.ours, ROUNDS), raw = bench_median(rates.limit, ROUNDS);
+    struct bench_result result = {name, "updates/s", text, value, value / raw, 0.60, false};
+    bench_report(bench, &result);
+    if (!synced) return TRIB_OK;
+    (void)snprintf(text, sizeof text, "%s-to-none", name);
+    result = (struct bench_result){text, "updates/s", "durability_none", value, 0, 0, false};
+    result.ratio = value / bench_median(rates.unsynced, ROUNDS);
     bench_report(bench, &result);
     return TRIB_OK;
 }
 
 enum trib_status bench_ingest(struct bench *bench, struct trib_error *err) {
-    return measure(bench, "ingest", false, err);
+    return measure(bench, "ingest", "none", err);
 }
 
 enum trib_status bench_ingest_full(struct bench *bench, struct trib_error *err) {
-    return measure(bench, "ingest-full", true, err);
+    return measure(bench, "ingest-full", "full", err);
+}
+
+enum trib_status bench_ingest_batched(struct bench *bench, struct trib_error *err) {
+    return measure(bench, "ingest-batched", "batched", err);
 }

@@ -5,15 +5,11 @@
 #include "tests/bench/programs.h"
 
 #include "shared/base/alloc.h"
-#include "shared/codec/codec.h"
 #include "shared/learn/dataset.h"
 
-#include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <zmq.h>
 
 #define MIB 1048576.0
@@ -32,26 +28,7 @@ static void report(struct bench *bench, const char *name, const char *unit, cons
     bench_report(bench, &result);
 }
 
-static void pause_ms(long ms) {
-    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
-}
-
 /* ---- an edge ---- */
-
-static struct trib_blob *an_update(struct trib_error *err) {
-    struct trib_codec *codec = NULL;
-    struct trib_blob *payload = NULL;
-    float *values = trib_alloc_floats(PARAMETERS);
-    enum trib_status status = values != NULL ? trib_codec_new("int8", &codec, err) : TRIB_NOMEM;
-    for (size_t i = 0; status == TRIB_OK && i < PARAMETERS; i++) values[i] = 1e-6F * sinf((float)i);
-    if (status == TRIB_OK) {
-        struct trib_source source = trib_source_floats(values, PARAMETERS);
-        status = trib_codec_encode(codec, &source, &payload, err);
-    }
-    trib_codec_free(&codec);
-    trib_free(values);
-    return payload;
-}
 
 struct crowd {
     void *context;
@@ -118,42 +95,20 @@ static enum trib_status gather(struct crowd *crowd, const char *endpoint, struct
     return status;
 }
 
-struct pair {
-    struct bench_folder folder;
-    struct bench_program cloud, edge;
-};
-
-static enum trib_status start(struct pair *pair, const char *const *plan, struct trib_error *err) {
-    char upstream[BENCH_ENDPOINT_MAX + 32];
-    const char *const options[] = {upstream, NULL};
-    *pair = (struct pair){.folder = {""}};
-    enum trib_status status = bench_folder_make(&pair->folder, err);
-    if (status == TRIB_OK)
-        status = bench_program_start(&pair->cloud, &pair->folder, "tributary-cloud", "cloud", plan, err);
-    if (status != TRIB_OK) return status;
-    (void)snprintf(upstream, sizeof upstream, "upstream.endpoint=%s", pair->cloud.endpoint);
-    return bench_program_start(&pair->edge, &pair->folder, "tributary-edge", "edge", options, err);
-}
-
-static void stop(struct pair *pair) {
-    bench_program_stop(&pair->edge);
-    bench_program_stop(&pair->cloud);
-    bench_folder_remove(&pair->folder);
-}
-
 enum trib_status bench_edge_memory(struct bench *bench, struct trib_error *err) {
     static const char *const plan[] = {"plan.model=cnn", "plan.data.set=glyphs(1000)",
                                        "evaluation.interval=24h", NULL};
-    struct pair pair;
+    static const char *const options[] = {NULL};
+    struct bench_tree tree;
     uint64_t peak = 0;
     struct crowd *crowd = trib_alloc(sizeof *crowd);
-    struct trib_blob *payload = an_update(err);
+    struct trib_blob *payload = bench_update(PARAMETERS, err);
     enum trib_status status = crowd != NULL && payload != NULL
-                                  ? start(&pair, plan, err)
+                                  ? bench_tree_start(&tree, plan, options, err)
                                   : trib_fail(err, TRIB_NOMEM, "no memory for participants");
-    if (status == TRIB_OK) status = gather(crowd, pair.edge.endpoint, payload, err);
-    if (status == TRIB_OK) status = bench_program_peak(&pair.edge, &peak, err);
-    if (crowd != NULL && payload != NULL) stop(&pair);
+    if (status == TRIB_OK) status = gather(crowd, tree.edge.endpoint, payload, err);
+    if (status == TRIB_OK) status = bench_program_peak(&tree.edge, &peak, err);
+    if (crowd != NULL && payload != NULL) bench_tree_stop(&tree);
     trib_blob_unref(&payload);
     trib_free(crowd);
     if (status != TRIB_OK) return status;
@@ -177,39 +132,26 @@ static const char *data_set(size_t *bytes, struct trib_error *err) {
     return NULL;
 }
 
-static enum trib_status await_updates(const struct pair *pair, struct trib_error *err) {
-    uint64_t accepted = 0;
-    double limit = bench_seconds() + UPDATES_S;
-    while (accepted < DEVICE_UPDATES) {
-        enum trib_status status = bench_program_ask(&pair->edge, "accepted", &accepted, err);
-        if (status != TRIB_OK) return status;
-        if (bench_seconds() > limit)
-            return trib_fail(err, TRIB_AGAIN, "the device made %" PRIu64 " updates in %d s", accepted,
-                             UPDATES_S);
-        pause_ms(20);
-    }
-    return TRIB_OK;
-}
-
 enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err) {
     char set[64], upstream[BENCH_ENDPOINT_MAX + 32];
     const char *const plan[] = {"plan.model=cnn-small", set, "evaluation.interval=24h", NULL};
-    const char *const options[] = {upstream, NULL};
-    struct pair pair;
+    const char *const options[] = {upstream, NULL}, *const none[] = {NULL};
+    struct bench_tree tree;
     struct bench_program device = {0};
     size_t bytes = 0;
     uint64_t peak = 0;
     const char *spec = data_set(&bytes, err);
     if (spec == NULL) return err->status;
     (void)snprintf(set, sizeof set, "plan.data.set=%s", spec);
-    enum trib_status status = start(&pair, plan, err);
-    (void)snprintf(upstream, sizeof upstream, "upstream.endpoint=%s", pair.edge.endpoint);
+    enum trib_status status = bench_tree_start(&tree, plan, none, err);
+    (void)snprintf(upstream, sizeof upstream, "upstream.endpoint=%s", tree.edge.endpoint);
     if (status == TRIB_OK)
-        status = bench_program_start(&device, &pair.folder, "tributary-device", "device", options, err);
-    if (status == TRIB_OK) status = await_updates(&pair, err);
+        status = bench_program_start(&device, &tree.folder, "tributary-device", "device", options, err);
+    if (status == TRIB_OK)
+        status = bench_program_await(&tree.edge, "accepted", DEVICE_UPDATES, UPDATES_S, err);
     if (status == TRIB_OK) status = bench_program_peak(&device, &peak, err);
     bench_program_stop(&device);
-    stop(&pair);
+    bench_tree_stop(&tree);
     if (status != TRIB_OK) return status;
     double beyond = peak > bytes ? (double)(peak - bytes) : 0;
     report(bench, "device-memory", "MiB", "24MiB_beyond_its_data", beyond / MIB, 24.0);

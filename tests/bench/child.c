@@ -2,15 +2,34 @@
 
 #include "tests/bench/bench.h"
 
+#include "shared/base/alloc.h"
 #include "shared/base/rng.h"
+#include "shared/codec/codec.h"
 #include "shared/kernels/kernels.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <zmq.h>
 
 enum { IN_ONE_FRAME = 256 * 1024, CHUNK = 256 * 1024, WINDOW = 4 * CHUNK, PATIENCE_S = 10 };
 #define ASK_AGAIN_S 0.2
+
+struct trib_blob *bench_update(size_t parameters, struct trib_error *err) {
+    struct trib_codec *codec = NULL;
+    struct trib_blob *payload = NULL;
+    float *values = trib_alloc_floats(parameters);
+    enum trib_status status = values != NULL ? trib_codec_new("int8", &codec, err)
+                                             : trib_fail(err, TRIB_NOMEM, "no memory for an update");
+    for (size_t i = 0; status == TRIB_OK && i < parameters; i++) values[i] = 1e-6F * sinf((float)i);
+    if (status == TRIB_OK) {
+        struct trib_source source = trib_source_floats(values, parameters);
+        status = trib_codec_encode(codec, &source, &payload, err);
+    }
+    trib_codec_free(&codec);
+    trib_free(values);
+    return payload;
+}
 
 /* ---- sending: payloads are not copied ---- */
 
@@ -220,13 +239,14 @@ void bench_child_wait(struct bench_child *child, long ms) {
 
 enum trib_status bench_child_open(struct bench_child *child, void *context, const char *endpoint,
                                   const char *name, struct trib_blob *payload, struct trib_error *err) {
-    int linger = 200; /* for the goodbye */
+    int linger = 200 /* for the goodbye */, again_ms = 5;
     *child = (struct bench_child){.payload = payload, .incarnation = trib_random_u64() | 1};
     (void)snprintf(child->name, sizeof child->name, "%s", name);
     child->payload_crc = trib_kernels()->crc32c(0, trib_blob_data(payload), trib_blob_size(payload));
     child->socket = zmq_socket(context, ZMQ_DEALER);
     if (child->socket == NULL) return trib_fail_errno(err, "cannot make a socket");
     (void)zmq_setsockopt(child->socket, ZMQ_LINGER, &linger, sizeof linger);
+    (void)zmq_setsockopt(child->socket, ZMQ_RECONNECT_IVL, &again_ms, sizeof again_ms);
     if (zmq_connect(child->socket, endpoint) != 0) {
         bench_child_close(child);
         return trib_fail_errno(err, "cannot connect to %s", endpoint);

@@ -29,6 +29,8 @@ struct bench_child {
 
 enum { BENCH_CHILD_CREDIT = 4 * 1024 * 1024 /* what PULL takes in one frame */ };
 
+/* Small steps of all signs in int8, so that a model stays finite however many there are. NULL: no memory. */
+struct trib_blob *bench_update(size_t parameters, struct trib_error *err);
 /* Connects (the context is a zmq context) and says HELLO. */
 enum trib_status bench_child_open(struct bench_child *child, void *context, const char *endpoint,
                                   const char *name, struct trib_blob *payload,

@@ -1,5 +1,7 @@
 #include "tests/bench/programs.h"
 
+#include "tests/bench/bench.h"
+
 #include "shared/base/buf.h"
 #include "shared/net/health.h"
 
@@ -18,7 +20,7 @@
 
 enum { START_MS = 10000, STOP_MS = 5000, LOOK_MS = 5, MOST_OPTIONS = 32 };
 
-static void pause_ms(long ms) {
+void bench_pause_ms(long ms) {
     (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 }
 
@@ -110,7 +112,7 @@ static enum trib_status await_up(struct bench_program *p, bool listens, struct t
             return trib_fail(err, TRIB_IO, "%s ended at once: %s", p->name,
                              last_line(p->log, line, sizeof line));
         }
-        pause_ms(LOOK_MS);
+        bench_pause_ms(LOOK_MS);
     }
     return trib_fail(err, TRIB_AGAIN, "%s did not start within %d ms: %s", p->name, START_MS,
                      last_line(p->log, line, sizeof line));
@@ -180,11 +182,55 @@ void bench_program_stop(struct bench_program *p) {
             p->pid = 0;
             return;
         }
-        pause_ms(LOOK_MS);
+        bench_pause_ms(LOOK_MS);
     }
     (void)kill(p->pid, SIGKILL);
     (void)waitpid(p->pid, NULL, 0);
     p->pid = 0;
+}
+
+void bench_program_kill(struct bench_program *p) {
+    if (p->pid == 0) return;
+    (void)kill(p->pid, SIGKILL);
+    (void)waitpid(p->pid, NULL, 0);
+    p->pid = 0;
+}
+
+/* ---- a cloud and an edge ---- */
+
+enum trib_status bench_tree_edge(struct bench_tree *tree, struct bench_program *p, const char *name,
+                                 const char *listen, const char *const *options, struct trib_error *err) {
+    const char *all[MOST_OPTIONS];
+    char where[BENCH_ENDPOINT_MAX + 16];
+    size_t count = 0;
+    all[count++] = tree->upstream;
+    if (listen != NULL) {
+        (void)snprintf(where, sizeof where, "listen=[\"%s\"]", listen);
+        all[count++] = where;
+    }
+    for (size_t i = 0; options[i] != NULL; i++) {
+        TRIB_ASSERT(count + 1 < MOST_OPTIONS);
+        all[count++] = options[i];
+    }
+    all[count] = NULL;
+    return bench_program_start(p, &tree->folder, "tributary-edge", name, all, err);
+}
+
+enum trib_status bench_tree_start(struct bench_tree *tree, const char *const *cloud, const char *const *edge,
+                                  struct trib_error *err) {
+    *tree = (struct bench_tree){.folder = {""}};
+    enum trib_status status = bench_folder_make(&tree->folder, err);
+    if (status == TRIB_OK)
+        status = bench_program_start(&tree->cloud, &tree->folder, "tributary-cloud", "cloud", cloud, err);
+    if (status != TRIB_OK) return status;
+    (void)snprintf(tree->upstream, sizeof tree->upstream, "upstream.endpoint=%s", tree->cloud.endpoint);
+    return bench_tree_edge(tree, &tree->edge, "edge", NULL, edge, err);
+}
+
+void bench_tree_stop(struct bench_tree *tree) {
+    bench_program_stop(&tree->edge);
+    bench_program_stop(&tree->cloud);
+    bench_folder_remove(&tree->folder);
 }
 
 enum trib_status bench_command(const char *const *arguments, struct trib_error *err) {
@@ -222,15 +268,60 @@ enum trib_status bench_program_ask(const struct bench_program *p, const char *ke
     return status;
 }
 
-enum trib_status bench_program_peak(const struct bench_program *p, uint64_t *bytes, struct trib_error *err) {
+enum trib_status bench_program_await(const struct bench_program *p, const char *key, uint64_t least,
+                                     double patience_s, struct trib_error *err) {
+    double limit = bench_seconds() + patience_s;
+    for (uint64_t value = 0;;) {
+        enum trib_status status = bench_program_ask(p, key, &value, err);
+        if (status != TRIB_OK || value >= least) return status;
+        if (bench_seconds() > limit)
+            return trib_fail(err, TRIB_AGAIN, "%s has %s %" PRIu64 " of %" PRIu64 " after %.0f s", p->name,
+                             key, value, least, patience_s);
+        bench_pause_ms(4 * LOOK_MS);
+    }
+}
+
+/* ---- what the kernel says ---- */
+
+/* The number behind `key` in /proc/PID/FILE. */
+static enum trib_status proc_number(const struct bench_program *p, const char *file_name, const char *key,
+                                    uint64_t *value, struct trib_error *err) {
     char path[64], line[256];
-    uint64_t kib = 0;
-    (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)p->pid);
+    size_t length = strlen(key);
+    bool found = false;
+    (void)snprintf(path, sizeof path, "/proc/%ld/%s", (long)p->pid, file_name);
     FILE *file = fopen(path, "r");
     if (file == NULL) return trib_fail_errno(err, "cannot read %s", path);
-    while (kib == 0 && fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "VmHWM: %" SCNu64, &kib) != 1) kib = 0;
+    while (!found && fgets(line, sizeof line, file) != NULL)
+        found = strncmp(line, key, length) == 0 && sscanf(line + length, ": %" SCNu64, value) == 1;
     (void)fclose(file);
-    *bytes = kib * 1024;
-    return kib > 0 ? TRIB_OK : trib_fail(err, TRIB_NOT_FOUND, "%s has no line VmHWM", path);
+    return found ? TRIB_OK : trib_fail(err, TRIB_NOT_FOUND, "%s has no line %s", path, key);
+}
+
+enum trib_status bench_program_peak(const struct bench_program *p, uint64_t *bytes, struct trib_error *err) {
+    enum trib_status status = proc_number(p, "status", "VmHWM", bytes, err);
+    *bytes *= 1024;
+    return status;
+}
+
+enum trib_status bench_program_memory(const struct bench_program *p, uint64_t *bytes,
+                                      struct trib_error *err) {
+    enum trib_status status = proc_number(p, "status", "VmRSS", bytes, err);
+    *bytes *= 1024;
+    return status;
+}
+
+enum trib_status bench_program_cpu(const struct bench_program *p, double *seconds, struct trib_error *err) {
+    char path[64], line[512];
+    unsigned long user = 0, system = 0;
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)p->pid);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return trib_fail_errno(err, "cannot read %s", path);
+    const char *after = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
+    (void)fclose(file);
+    if (after == NULL ||
+        sscanf(after + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu", &user, &system) != 2)
+        return trib_fail(err, TRIB_INVALID, "%s is not as expected", path);
+    *seconds = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    return TRIB_OK;
 }
