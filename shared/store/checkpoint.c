@@ -62,7 +62,7 @@ enum trib_status trib_store_checkpoint_begin(struct trib_store *store, uint64_t 
 }
 
 static void finish(struct trib_store *store) {
-    file_close(&store->checkpoint.fd);
+    file_close(store->files, &store->checkpoint.fd);
     trib_free(store->checkpoint.buffer);
     store->checkpoint = (struct checkpoint){.fd = -1};
 }

@@ -9,12 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static int real_open(void *ctx, const char *path, int flags, mode_t mode) {
     (void)ctx;
     return open(path, flags | O_CLOEXEC, mode);
+}
+
+static int real_close(void *ctx, int fd) {
+    (void)ctx;
+    return close(fd);
 }
 
 static ssize_t real_write(void *ctx, int fd, const struct iovec *parts, int count, off_t offset) {
@@ -37,6 +43,19 @@ static int real_truncate(void *ctx, int fd, off_t bytes) {
     return ftruncate(fd, bytes);
 }
 
+static int real_size(void *ctx, int fd, uint64_t *bytes) {
+    (void)ctx;
+    struct stat st;
+    if (fstat(fd, &st) != 0) return -1;
+    *bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int real_lock(void *ctx, int fd) {
+    (void)ctx;
+    return flock(fd, LOCK_EX | LOCK_NB);
+}
+
 static int real_rename(void *ctx, const char *from, const char *to) {
     (void)ctx;
     return rename(from, to);
@@ -52,6 +71,15 @@ static int real_mkdir(void *ctx, const char *path, mode_t mode) {
     return mkdir(path, mode);
 }
 
+static int real_list(void *ctx, const char *path, void (*each)(void *arg, const char *name), void *arg) {
+    (void)ctx;
+    DIR *dir = opendir(path);
+    if (dir == NULL) return -1;
+    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        each(arg, entry->d_name);
+    return closedir(dir);
+}
+
 static int real_sync_dir(void *ctx, const char *path) {
     (void)ctx;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,13 +93,17 @@ static int real_sync_dir(void *ctx, const char *path) {
 
 const struct trib_file_ops trib_file_real = {
     .open = real_open,
+    .close = real_close,
     .write = real_write,
     .read = real_read,
     .sync = real_sync,
     .truncate = real_truncate,
+    .size = real_size,
+    .lock = real_lock,
     .rename = real_rename,
     .unlink = real_unlink,
     .mkdir = real_mkdir,
+    .list = real_list,
     .sync_dir = real_sync_dir,
 };
 
@@ -91,8 +123,8 @@ enum trib_status file_open(const struct trib_file_ops *files, const char *path, 
     return *fd >= 0 ? TRIB_OK : trib_fail_errno(err, "cannot open %s", path);
 }
 
-void file_close(int *fd) {
-    if (*fd >= 0) (void)close(*fd);
+void file_close(const struct trib_file_ops *files, int *fd) {
+    if (*fd >= 0) (void)files->close(files->ctx, *fd);
     *fd = -1;
 }
 
@@ -136,28 +168,31 @@ enum trib_status file_read(const struct trib_file_ops *files, int fd, void *data
     return TRIB_OK;
 }
 
-enum trib_status file_size(int fd, const char *path, uint64_t *bytes, struct trib_error *err) {
-    struct stat st;
-    if (fstat(fd, &st) != 0) return trib_fail_errno(err, "cannot read the size of %s", path);
-    *bytes = (uint64_t)st.st_size;
-    return TRIB_OK;
+enum trib_status file_size(const struct trib_file_ops *files, int fd, const char *path, uint64_t *bytes,
+                           struct trib_error *err) {
+    if (files->size(files->ctx, fd, bytes) == 0) return TRIB_OK;
+    return trib_fail_errno(err, "cannot read the size of %s", path);
 }
 
-static bool is_folder(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+/* True: it is there now. A folder that was made is durable with what is written into it. */
+static bool make_one(const struct trib_file_ops *files, const char *path) {
+    if (files->mkdir(files->ctx, path, 0750) != 0) return errno == EEXIST;
+    char above[PATH_BYTES];
+    (void)snprintf(above, sizeof above, "%s", path);
+    char *slash = strrchr(above, '/');
+    if (slash != NULL) slash[slash == above ? 1 : 0] = 0;
+    return files->sync_dir(files->ctx, slash != NULL ? above : ".") == 0;
 }
 
 enum trib_status folder_make(const struct trib_file_ops *files, const char *path, struct trib_error *err) {
     char part[PATH_BYTES];
     (void)snprintf(part, sizeof part, "%s", path);
-    if (is_folder(path) || files->mkdir(files->ctx, path, 0750) == 0) return TRIB_OK;
+    if (make_one(files, path)) return TRIB_OK;
     if (errno != ENOENT) return trib_fail_errno(err, "cannot make the folder %s", path);
     for (char *slash = part;;) { /* one above it is missing */
         slash = slash[0] != 0 ? strchr(slash + 1, '/') : NULL;
         if (slash != NULL) *slash = 0;
-        if (!is_folder(part) && files->mkdir(files->ctx, part, 0750) != 0)
-            return trib_fail_errno(err, "cannot make the folder %s", path);
+        if (!make_one(files, part)) return trib_fail_errno(err, "cannot make the folder %s", path);
         if (slash == NULL) return TRIB_OK;
         *slash = '/';
     }
@@ -186,33 +221,41 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static enum trib_status list(const char *folder, const char *suffix, struct trib_buf *numbers,
-                             struct trib_error *err) {
-    DIR *dir = opendir(folder);
-    if (dir == NULL) return trib_fail_errno(err, "cannot list the folder %s", folder);
+struct listing {
+    const char *suffix;
+    struct trib_buf numbers;
+};
+
+static void take_name(void *arg, const char *name) {
+    struct listing *listing = arg;
     uint64_t number;
-    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        if (parse_number(entry->d_name, suffix, &number)) trib_buf_append(numbers, &number, sizeof number);
-    }
-    (void)closedir(dir);
-    return numbers->failed ? trib_fail(err, TRIB_NOMEM, "no memory to list %s", folder) : TRIB_OK;
+    if (parse_number(name, listing->suffix, &number))
+        trib_buf_append(&listing->numbers, &number, sizeof number);
 }
 
-enum trib_status folder_numbers(const char *folder, const char *suffix,
+static enum trib_status list(const struct trib_file_ops *files, const char *folder, struct listing *listing,
+                             struct trib_error *err) {
+    if (files->list(files->ctx, folder, take_name, listing) != 0)
+        return trib_fail_errno(err, "cannot list the folder %s", folder);
+    return listing->numbers.failed ? trib_fail(err, TRIB_NOMEM, "no memory to list %s", folder) : TRIB_OK;
+}
+
+enum trib_status folder_numbers(const struct trib_file_ops *files, const char *folder, const char *suffix,
                                 enum trib_status (*each)(void *ctx, uint64_t number, const char *path,
                                                          struct trib_error *err),
                                 void *ctx, struct trib_error *err) {
-    struct trib_buf numbers;
-    trib_buf_init(&numbers, 0);
-    enum trib_status status = list(folder, suffix, &numbers, err);
-    size_t count = numbers.size / sizeof(uint64_t);
-    if (count > 0) qsort(numbers.data, count, sizeof(uint64_t), compare);
+    struct listing listing = {.suffix = suffix};
+    struct trib_buf *numbers = &listing.numbers;
+    trib_buf_init(numbers, 0);
+    enum trib_status status = list(files, folder, &listing, err);
+    size_t count = numbers->size / sizeof(uint64_t);
+    if (count > 0) qsort(numbers->data, count, sizeof(uint64_t), compare);
     for (size_t i = 0; i < count && status == TRIB_OK; i++) {
         uint64_t number;
         char path[PATH_BYTES];
-        memcpy(&number, numbers.data + i * sizeof number, sizeof number);
+        memcpy(&number, numbers->data + i * sizeof number, sizeof number);
         status = each(ctx, number, numbered_path(path, folder, number, suffix), err);
     }
-    trib_buf_release(&numbers);
+    trib_buf_release(numbers);
     return status;
 }

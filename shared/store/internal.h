@@ -79,18 +79,20 @@ enum trib_status file_write(const struct trib_file_ops *files, int fd, struct io
 /* Reads up to `bytes`; *got is less at the end of the file. */
 enum trib_status file_read(const struct trib_file_ops *files, int fd, void *data, size_t bytes,
                            uint64_t offset, size_t *got, struct trib_error *err) TRIB_MUST_USE;
-enum trib_status file_size(int fd, const char *path, uint64_t *bytes, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status file_size(const struct trib_file_ops *files, int fd, const char *path, uint64_t *bytes,
+                           struct trib_error *err) TRIB_MUST_USE;
+/* Makes it and what is missing above it; what it made is durable. */
 enum trib_status folder_make(const struct trib_file_ops *files, const char *path,
                              struct trib_error *err) TRIB_MUST_USE;
 enum trib_status folder_sync(const struct trib_file_ops *files, const char *path,
                              struct trib_error *err) TRIB_MUST_USE;
 /* Calls `each` for every file %016x<suffix> in the folder, in ascending order of number. */
-enum trib_status folder_numbers(const char *folder, const char *suffix,
+enum trib_status folder_numbers(const struct trib_file_ops *files, const char *folder, const char *suffix,
                                 enum trib_status (*each)(void *ctx, uint64_t number, const char *path,
                                                          struct trib_error *err),
                                 void *ctx, struct trib_error *err) TRIB_MUST_USE;
 const char *numbered_path(char out[PATH_BYTES], const char *folder, uint64_t number, const char *suffix);
-void file_close(int *fd);
+void file_close(const struct trib_file_ops *files, int *fd);
 
 /* segment.c */
 /* Appends the payloads of the records that have one; places[i].segment is 0 for the others. */

@@ -52,7 +52,7 @@ static enum trib_status verify(struct reader *reader, const struct checkpoint *r
                                struct trib_error *err) {
     uint64_t bytes = 0;
     uint32_t crc = 0;
-    enum trib_status status = file_size(reader->fd, path, &bytes, err);
+    enum trib_status status = file_size(reader->files, reader->fd, path, &bytes, err);
     if (status != TRIB_OK) return status;
     if (bytes != row->bytes) {
         return trib_fail(err, TRIB_CORRUPT,
@@ -106,7 +106,7 @@ static enum trib_status recover_checkpoint(struct trib_store *store,
         struct trib_feed feed = {feed_read, &reader};
         status = callback(ctx, row.position, &feed, err);
     }
-    file_close(&reader.fd);
+    file_close(store->files, &reader.fd);
     trib_free(reader.window);
     return status;
 }
@@ -162,6 +162,6 @@ enum trib_status trib_store_recover(struct trib_store *store,
         if (status == TRIB_OK) status = replay_row(&replay, &row, err);
     }
     (void)sqlite3_finalize(stmt);
-    file_close(&replay.fd);
+    file_close(store->files, &replay.fd);
     return status;
 }

@@ -54,7 +54,7 @@ static bool use_spare(struct segments *segments, const char *path) {
 static enum trib_status begin_next(struct segments *segments, struct trib_error *err) {
     enum trib_status status = segment_sync(segments, err);
     if (status != TRIB_OK) return status;
-    file_close(&segments->fd);
+    file_close(segments->files, &segments->fd);
     char path[PATH_BYTES];
     uint8_t header[SEGMENT_HEADER_BYTES];
     uint64_t number = segments->number + 1;
@@ -146,7 +146,7 @@ static enum trib_status select_segment(const struct segments *segments, const st
                                        uint64_t position, int *fd, uint64_t *fd_number,
                                        struct trib_error *err) {
     if (*fd >= 0 && *fd_number == place->segment) return TRIB_OK;
-    file_close(fd);
+    file_close(segments->files, fd);
     char path[PATH_BYTES];
     numbered_path(path, segments->folder, place->segment, ".seg");
     enum trib_status status = file_open(segments->files, path, O_RDONLY, fd, err);

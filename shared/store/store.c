@@ -8,10 +8,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-enum { PLACES_A_CALL = 64 };
+enum { PLACES_A_CALL = 64, HARDEN_BYTES = 256 * 1024 };
 
 static enum trib_status set_paths(struct trib_store *store, const char *path, struct trib_error *err) {
     const char *slash = strrchr(path, '/');
@@ -32,7 +31,7 @@ static enum trib_status take_lock(struct trib_store *store, struct trib_error *e
     path_join(path, store->folder, "store.lock");
     enum trib_status status = file_open(store->files, path, O_RDWR | O_CREAT, &store->lock_fd, err);
     if (status != TRIB_OK) return status;
-    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (store->files->lock(store->files->ctx, store->lock_fd) != 0) {
         if (errno != EWOULDBLOCK) return trib_fail_errno(err, "cannot lock %s", path);
         if (file_read(store->files, store->lock_fd, holder, sizeof holder - 1, 0, &got, NULL) != TRIB_OK)
             got = 0;
@@ -77,6 +76,33 @@ static enum trib_status configure(struct trib_store *store, struct trib_error *e
             : "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA wal_autocheckpoint=4000; "
               "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY",
         err);
+}
+
+/* After a sync that failed the system may go on showing what will never reach the disk, and SQLite takes it
+ * for committed at the next opening. Written once more and synced, what is read from here on is durable.
+ * There is a write-ahead log only if the store was not closed. */
+static enum trib_status harden_log(const struct trib_store *store, struct trib_error *err) {
+    const struct trib_file_ops *files = store->files;
+    char path[PATH_BYTES + 4];
+    int fd = -1;
+    if (store->durability == TRIB_DURABLE_NONE) return TRIB_OK;
+    (void)snprintf(path, sizeof path, "%s-wal", store->path);
+    enum trib_status status = file_open(files, path, O_RDWR, &fd, err);
+    if (status == TRIB_NOT_FOUND) return TRIB_OK;
+    uint8_t *buffer = trib_alloc(HARDEN_BYTES);
+    if (status == TRIB_OK && buffer == NULL)
+        status = trib_fail(err, TRIB_NOMEM, "no memory to read %s", path);
+    size_t got = 1;
+    for (uint64_t at = 0; got > 0 && status == TRIB_OK; at += got) {
+        status = file_read(files, fd, buffer, HARDEN_BYTES, at, &got, err);
+        struct iovec part = {buffer, got};
+        if (status == TRIB_OK && got > 0) status = file_write(files, fd, &part, 1, at, path, err);
+    }
+    if (status == TRIB_OK && files->sync(files->ctx, fd) != 0)
+        status = trib_fail_errno(err, "cannot sync %s", path);
+    file_close(files, &fd);
+    trib_free(buffer);
+    return status;
 }
 
 static enum trib_status open_database(struct trib_store *store, const char *vfs, struct trib_error *err) {
@@ -126,6 +152,7 @@ enum trib_status trib_store_open(const struct trib_store_options *options, struc
     enum trib_status status = set_paths(store, options->path, err);
     if (status == TRIB_OK) status = folder_make(store->files, store->folder, err);
     if (status == TRIB_OK) status = take_lock(store, err);
+    if (status == TRIB_OK) status = harden_log(store, err);
     if (status == TRIB_OK) status = open_database(store, options->vfs, err);
     if (status == TRIB_OK) status = store_settle(store, err);
     if (status == TRIB_OK) {
@@ -148,8 +175,8 @@ void trib_store_close(struct trib_store **store) {
     (void)sqlite3_finalize(s->begin);
     (void)sqlite3_finalize(s->commit);
     (void)sqlite3_close(s->db);
-    file_close(&s->segments.fd);
-    file_close(&s->lock_fd);
+    file_close(s->files, &s->segments.fd);
+    file_close(s->files, &s->lock_fd);
     trib_buf_release(&s->body);
     trib_free(s);
 }

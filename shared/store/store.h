@@ -32,17 +32,22 @@ enum trib_durability {
 };
 
 /* The file operations that segments, checkpoints and the lock file go through. As the system calls: -1 and
- * errno on failure. Descriptors are real ones; the store closes them with close(2). */
+ * errno on failure. A descriptor is whatever `open` returned, >= 0, until `close`. */
 struct trib_file_ops {
     void *ctx;
     int (*open)(void *ctx, const char *path, int flags, mode_t mode);
+    int (*close)(void *ctx, int fd); /* gives up its lock */
     ssize_t (*write)(void *ctx, int fd, const struct iovec *parts, int count, off_t offset); /* pwritev */
     ssize_t (*read)(void *ctx, int fd, void *data, size_t bytes, off_t offset);              /* pread */
     int (*sync)(void *ctx, int fd);                                                          /* fdatasync */
     int (*truncate)(void *ctx, int fd, off_t bytes);
+    int (*size)(void *ctx, int fd, uint64_t *bytes);
+    int (*lock)(void *ctx, int fd); /* for this descriptor alone; EWOULDBLOCK where another holds it */
     int (*rename)(void *ctx, const char *from, const char *to);
     int (*unlink)(void *ctx, const char *path);
     int (*mkdir)(void *ctx, const char *path, mode_t mode);
+    /* Calls `each` with every name in the folder, in any order, . and .. too. */
+    int (*list)(void *ctx, const char *path, void (*each)(void *arg, const char *name), void *arg);
     int (*sync_dir)(void *ctx, const char *path);
 };
 extern const struct trib_file_ops trib_file_real;

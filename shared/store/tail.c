@@ -76,7 +76,7 @@ static enum trib_status check_segment(void *ctx, uint64_t number, const char *pa
     enum trib_status status = file_open(segments->files, path, O_RDONLY, &fd, err);
     if (status != TRIB_OK) return status;
     uint64_t from = number == settle->last_segment ? settle->end : SEGMENT_HEADER_BYTES, bytes = 0;
-    status = file_size(fd, path, &bytes, err);
+    status = file_size(segments->files, fd, path, &bytes, err);
     if (status == TRIB_OK && number == settle->last_segment && bytes < settle->end) {
         status = trib_fail(err, TRIB_CORRUPT,
                            "%s ends at byte %" PRIu64 ", the payload of position %" PRIu64 " at %" PRIu64
@@ -84,7 +84,7 @@ static enum trib_status check_segment(void *ctx, uint64_t number, const char *pa
                            path, bytes, settle->position, settle->end);
     }
     if (status == TRIB_OK) status = check_tail(settle, fd, from, err);
-    file_close(&fd);
+    file_close(segments->files, &fd);
     return status;
 }
 
@@ -100,7 +100,7 @@ static enum trib_status reopen_last(struct settle *settle, struct trib_error *er
                          settle->position);
     }
     uint64_t bytes = 0;
-    if (status == TRIB_OK) status = file_size(segments->fd, path, &bytes, err);
+    if (status == TRIB_OK) status = file_size(segments->files, segments->fd, path, &bytes, err);
     if (status == TRIB_OK && bytes > settle->end &&
         segments->files->truncate(segments->files->ctx, segments->fd, (off_t)settle->end) != 0) {
         status = trib_fail_errno(err, "cannot cut the tail of %s", path);
@@ -141,12 +141,12 @@ enum trib_status store_settle(struct trib_store *store, struct trib_error *err) 
     store->checkpoint_file = in_force.file;
     status = check_rows(&settle, err);
     const char *folder = store->segments.folder;
-    if (status == TRIB_OK) status = folder_numbers(folder, ".seg", check_segment, &settle, err);
-    if (status == TRIB_OK) status = folder_numbers(folder, ".seg", drop_behind, &settle, err);
+    if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".seg", check_segment, &settle, err);
+    if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".seg", drop_behind, &settle, err);
     if (status == TRIB_OK && settle.dropped && store->segments.synced)
         status = folder_sync(store->files, folder, err);
     if (status == TRIB_OK) status = reopen_last(&settle, err);
-    if (status == TRIB_OK) status = folder_numbers(folder, ".spare", adopt_spare, store, err);
+    if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".spare", adopt_spare, store, err);
     if (status == TRIB_OK) store_sweep(store);
     return status;
 }
@@ -179,10 +179,14 @@ void store_sweep(struct trib_store *store) {
     struct sweep sweep = {.store = store};
     if (trib_sql_prepare(store->db, "SELECT 1 FROM journal WHERE segment = ?1 LIMIT 1", &sweep.rows_in,
                          NULL) == TRIB_OK) {
-        if (folder_numbers(store->segments.folder, ".seg", sweep_segment, &sweep, NULL) != TRIB_OK) errno = 0;
+        if (folder_numbers(store->files, store->segments.folder, ".seg", sweep_segment, &sweep, NULL) !=
+            TRIB_OK)
+            errno = 0;
     }
     (void)sqlite3_finalize(sweep.rows_in);
     if (store->checkpoint.fd >= 0) return;
-    if (folder_numbers(store->checkpoints, ".ckp", sweep_checkpoint, store, NULL) != TRIB_OK) errno = 0;
-    if (folder_numbers(store->checkpoints, ".tmp", sweep_checkpoint, store, NULL) != TRIB_OK) errno = 0;
+    if (folder_numbers(store->files, store->checkpoints, ".ckp", sweep_checkpoint, store, NULL) != TRIB_OK)
+        errno = 0;
+    if (folder_numbers(store->files, store->checkpoints, ".tmp", sweep_checkpoint, store, NULL) != TRIB_OK)
+        errno = 0;
 }
