@@ -107,7 +107,8 @@ static enum trib_status replace_model(struct trib_state *state, const struct tri
 
 enum trib_status trib_apply_parent(struct trib_state *state, struct trib_record *record,
                                    struct trib_error *err) {
-    bool crossed = state->has_model && record->fence > state->parent_version;
+    /* A device that was started again may hold no model, and still what is left of its work on one. */
+    bool crossed = state->parent_count > 0 && record->fence > state->parent_version;
     enum trib_status status = replace_model(state, record, err);
     if (status != TRIB_OK) return status;
     state->has_model = true;

@@ -40,13 +40,13 @@ static void size(struct archive *ar, size_t *value, size_t max) {
     uint64_t wide = *value;
     u64(ar, &wide);
     if (wide > max) fail(ar, TRIB_CORRUPT, "a count over its limit");
-    *value = ar->status == TRIB_OK ? (size_t)wide : 0;
+    if (reading(ar)) *value = ar->status == TRIB_OK ? (size_t)wide : 0;
 }
 
 static void flag(struct archive *ar, bool *value) {
     uint64_t wide = *value;
     u64(ar, &wide);
-    *value = wide != 0;
+    if (reading(ar)) *value = wide != 0;
 }
 
 static void f64(struct archive *ar, double *value) {
@@ -191,7 +191,7 @@ static void pending(struct archive *ar, struct trib_state *state) {
 static void bases(struct archive *ar, struct trib_state *state) {
     state->bases = array(ar, state->bases, &state->base_count, &state->base_capacity, sizeof *state->bases,
                          TRIB_BASES_KEPT);
-    state->increment_bytes = 0;
+    size_t increment_bytes = 0;
     for (size_t i = 0; i < state->base_count; i++) {
         struct trib_base *b = &state->bases[i];
         u64(ar, &b->version);
@@ -199,8 +199,9 @@ static void bases(struct archive *ar, struct trib_state *state) {
         u64(ar, &b->origin);
         bytes(ar, b->chain, sizeof b->chain);
         blob(ar, &b->increment, SIZE_MAX / 2);
-        state->increment_bytes += trib_blob_size(b->increment);
+        increment_bytes += trib_blob_size(b->increment);
     }
+    if (reading(ar)) state->increment_bytes = increment_bytes;
 }
 
 static void verdicts(struct archive *ar, struct trib_peer *p) {
@@ -291,6 +292,26 @@ static void numbers(struct archive *ar, struct trib_state *state) {
     bytes(ar, state->ledger_chain, sizeof state->ledger_chain);
 }
 
+static bool any(const float *values, size_t count) {
+    uint32_t bits = 0;
+    for (size_t i = 0; i < count && bits == 0; i++) memcpy(&bits, &values[i], sizeof bits);
+    return bits != 0;
+}
+
+/* A device's checkpoint is written for each of its updates: what is not there, a G that is not held or a
+ * residual of zeros, takes no room. */
+static void vectors(struct archive *ar, struct trib_state *state) {
+    size_t n = trib_state_parameters(state);
+    bool device = state->role == TRIB_ROLE_DEVICE, residual = true;
+    if (device && !reading(ar)) residual = any(state->own, n);
+    if (device) flag(ar, &residual);
+    if (!device || state->has_model) floats(ar, state->G, n);
+    if (residual) floats(ar, state->own, n);
+    floats(ar, state->A, n);
+    floats(ar, state->P, n);
+    floats(ar, state->step, n);
+}
+
 static void header(struct archive *ar, struct trib_state *state) {
     char magic[sizeof MAGIC];
     memcpy(magic, MAGIC, sizeof magic);
@@ -309,9 +330,7 @@ static enum trib_status run(struct archive *ar, struct trib_state *state) {
     if (ar->status == TRIB_OK && state->started) plan_and_schema(ar, state);
     numbers(ar, state);
     if (ar->status != TRIB_OK || !state->started) return ar->status;
-    size_t n = trib_state_parameters(state);
-    float *vectors[] = {state->G, state->own, state->A, state->P, state->step};
-    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) floats(ar, vectors[i], n);
+    vectors(ar, state);
     held_forwards(ar, state);
     parents(ar, state);
     memory(ar, &state->memory);
@@ -328,6 +347,14 @@ enum trib_status trib_state_save(const struct trib_state *state, const struct tr
                                  struct trib_error *err) {
     struct archive ar = {.sink = sink, .err = err};
     return run(&ar, (struct trib_state *)state); /* writing changes nothing */
+}
+
+enum trib_status trib_state_save_own(const struct trib_state *state, const struct trib_sink *sink,
+                                     struct trib_error *err) {
+    TRIB_ASSERT(state->role == TRIB_ROLE_DEVICE);
+    struct trib_state without = *state;
+    without.has_model = false;
+    return trib_state_save(&without, sink, err);
 }
 
 enum trib_status trib_state_load(struct trib_state *state, const struct trib_feed *feed,

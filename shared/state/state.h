@@ -202,9 +202,12 @@ void trib_state_free(struct trib_state **state);
 enum trib_status trib_state_apply(struct trib_state *state, struct trib_record *record,
                                   struct trib_error *err) TRIB_MUST_USE;
 
-/* Checkpoint: everything above, in one stream. */
+/* Checkpoint: everything above, in one stream. Writing it changes nothing. */
 enum trib_status trib_state_save(const struct trib_state *state, const struct trib_sink *sink,
                                  struct trib_error *err) TRIB_MUST_USE;
+/* Device: the same without G, which its parent has too: the state that comes back holds no model. */
+enum trib_status trib_state_save_own(const struct trib_state *state, const struct trib_sink *sink,
+                                     struct trib_error *err) TRIB_MUST_USE;
 /* Into a new state of the same role; TRIB_CORRUPT, TRIB_NEWER, TRIB_INVALID. */
 enum trib_status trib_state_load(struct trib_state *state, const struct trib_feed *feed,
                                  struct trib_error *err) TRIB_MUST_USE;

@@ -203,6 +203,26 @@ enum trib_status folder_sync(const struct trib_file_ops *files, const char *path
     return trib_fail_errno(err, "cannot sync the folder %s", path);
 }
 
+enum trib_status folder_lock(const struct trib_file_ops *files, const char *folder, const char *name, int *fd,
+                             struct trib_error *err) {
+    char path[PATH_BYTES], holder[32] = "";
+    size_t got = 0;
+    enum trib_status status = file_open(files, path_join(path, folder, name), O_RDWR | O_CREAT, fd, err);
+    if (status != TRIB_OK) return status;
+    if (files->lock(files->ctx, *fd) != 0) {
+        if (errno != EWOULDBLOCK) return trib_fail_errno(err, "cannot lock %s", path);
+        if (file_read(files, *fd, holder, sizeof holder - 1, 0, &got, NULL) != TRIB_OK) got = 0;
+        holder[strspn(holder, "0123456789")] = 0;
+        return trib_fail(err, TRIB_AGAIN,
+                         "the folder %s is in use by process %s: stop that one first, or use another folder",
+                         folder, got > 0 ? holder : "(unknown)");
+    }
+    char pid[32];
+    int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    struct iovec part = {pid, (size_t)length};
+    return file_write(files, *fd, &part, 1, 0, path, err);
+}
+
 /* %016x<suffix> and nothing else. */
 static bool parse_number(const char *name, const char *suffix, uint64_t *number) {
     if (strlen(name) != 16 + strlen(suffix) || strcmp(name + 16, suffix) != 0) return false;

@@ -86,6 +86,9 @@ enum trib_status folder_make(const struct trib_file_ops *files, const char *path
                              struct trib_error *err) TRIB_MUST_USE;
 enum trib_status folder_sync(const struct trib_file_ops *files, const char *path,
                              struct trib_error *err) TRIB_MUST_USE;
+/* Takes the folder for this process: a locked file in it, until *fd is closed. TRIB_AGAIN: whose it is. */
+enum trib_status folder_lock(const struct trib_file_ops *files, const char *folder, const char *name, int *fd,
+                             struct trib_error *err) TRIB_MUST_USE;
 /* Calls `each` for every file %016x<suffix> in the folder, in ascending order of number. */
 enum trib_status folder_numbers(const struct trib_file_ops *files, const char *folder, const char *suffix,
                                 enum trib_status (*each)(void *ctx, uint64_t number, const char *path,

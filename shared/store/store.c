@@ -25,28 +25,6 @@ static enum trib_status set_paths(struct trib_store *store, const char *path, st
     return TRIB_OK;
 }
 
-static enum trib_status take_lock(struct trib_store *store, struct trib_error *err) {
-    char path[PATH_BYTES], holder[32] = "";
-    size_t got = 0;
-    path_join(path, store->folder, "store.lock");
-    enum trib_status status = file_open(store->files, path, O_RDWR | O_CREAT, &store->lock_fd, err);
-    if (status != TRIB_OK) return status;
-    if (store->files->lock(store->files->ctx, store->lock_fd) != 0) {
-        if (errno != EWOULDBLOCK) return trib_fail_errno(err, "cannot lock %s", path);
-        if (file_read(store->files, store->lock_fd, holder, sizeof holder - 1, 0, &got, NULL) != TRIB_OK)
-            got = 0;
-        holder[strspn(holder, "0123456789")] = 0;
-        return trib_fail(
-            err, TRIB_AGAIN,
-            "the store in %s is in use by process %s: stop that one first, or use another folder",
-            store->folder, got > 0 ? holder : "(unknown)");
-    }
-    char pid[32];
-    int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    struct iovec part = {pid, (size_t)length};
-    return file_write(store->files, store->lock_fd, &part, 1, 0, path, err);
-}
-
 static enum trib_status make_folders(struct trib_store *store, struct trib_error *err) {
     enum trib_status status = folder_make(store->files, store->segments.folder, err);
     if (status == TRIB_OK) status = folder_make(store->files, store->checkpoints, err);
@@ -151,7 +129,8 @@ enum trib_status trib_store_open(const struct trib_store_options *options, struc
     trib_buf_init(&store->body, 0);
     enum trib_status status = set_paths(store, options->path, err);
     if (status == TRIB_OK) status = folder_make(store->files, store->folder, err);
-    if (status == TRIB_OK) status = take_lock(store, err);
+    if (status == TRIB_OK)
+        status = folder_lock(store->files, store->folder, "store.lock", &store->lock_fd, err);
     if (status == TRIB_OK) status = harden_log(store, err);
     if (status == TRIB_OK) status = open_database(store, options->vfs, err);
     if (status == TRIB_OK) status = store_settle(store, err);

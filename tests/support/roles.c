@@ -76,13 +76,23 @@ void role_parent(struct role_node *node, struct role_options options) {
         TRIB_OK);
 }
 
-void role_child(struct role_node *node, struct role_options options) {
-    fresh(node, &options);
+static void child(struct role_node *node, struct role_options options) {
     if (options.participant.seed == 0) options.participant.seed = 5;
     if (options.participant.name == NULL) options.participant.name = "child-1";
     assert_int_equal(
         trib_participant_new(&options.participant, node->state, &node->outbox, &node->participant, NULL),
         TRIB_OK);
+}
+
+void role_child(struct role_node *node, struct role_options options) {
+    fresh(node, &options);
+    child(node, options);
+}
+
+void role_resume(struct role_node *node, struct role_options options, struct trib_state *state) {
+    *node = (struct role_node){.now_ms = 2000000, .state = state};
+    trib_outbox_init(&node->outbox);
+    child(node, options);
 }
 
 void role_stop(struct role_node *node) {

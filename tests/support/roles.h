@@ -45,6 +45,8 @@ struct role_options {
 void role_parent(struct role_node *node, struct role_options options);
 /* A participant that knows nothing yet. */
 void role_child(struct role_node *node, struct role_options options);
+/* ... and one that knows what it left in a spool; the state becomes the node's. */
+void role_resume(struct role_node *node, struct role_options options, struct trib_state *state);
 void role_stop(struct role_node *node);
 
 /* Delivers a message, with the payload (borrowed), and takes the outbox out. */
