@@ -149,6 +149,16 @@ const struct trib_option trib_device_options[] = {
     ROW(trib_device_config, workers, "devices.workers", U64, "0", .max = 1024,
         .help = "Training threads, shared by the devices; 0: one a processor."),
     DATA_PATH_ROW(trib_device_config),
+    ROW(trib_device_config, spool.path, "spool.path", STRING, "",
+        .help = "Folder in which each device keeps NAME-INDEX.spool: who it is, its update that has no "
+                "verdict yet, and what its codec left over, so that it goes on after a restart; for this "
+                "process alone. Empty: a device begins anew each time."),
+    ROW(trib_device_config, spool.sync, "spool.sync", BOOL, "true",
+        .help = "Sync the spool before an update leaves; false: what it holds survives the process, not "
+                "the machine."),
+    ROW(trib_device_config, spool.model, "spool.model", BOOL, "false",
+        .help = "Keep the parent's model in the spool too: after a restart only what is newer is fetched, "
+                "and each update writes 4 bytes a parameter more to the disk."),
     ROW(trib_device_config, speed_factor, "speed.factor", LIST, "1", .check = trib_spread_check,
         .help =
             "How many times slower than the fastest a device is: numbers that the devices take in turn, or "
@@ -258,7 +268,8 @@ static const struct trib_shortcut device_shortcuts[] = {{"--name", "name"},
                                                         {"--first", "devices.first"},
                                                         {"--workers", "devices.workers"},
                                                         {"--upstream", "upstream.endpoint"},
-                                                        {"--data", "data.path"}};
+                                                        {"--data", "data.path"},
+                                                        {"--spool", "spool.path"}};
 
 static const struct trib_role_config roles[] = {
     {"cloud", "tributary-cloud", "merges regional updates, evaluates, and keeps the history",

@@ -71,9 +71,17 @@ struct trib_edge_config {
     char *on_finish;         /* "exit", "wait" */
 };
 
+/* Where devices keep what they cannot have again. */
+struct trib_spool_config {
+    char *path; /* folder; "": they keep nothing */
+    bool sync;
+    bool model; /* the parent's model too */
+};
+
 struct trib_device_config {
     struct trib_node_config node; /* its devices are called NAME-INDEX */
     struct trib_upstream_config upstream;
+    struct trib_spool_config spool;
     char *keys_path;    /* folder with a key file NAME-INDEX.key for each device; "": plain */
     uint64_t first;     /* index of the first device: which part of the data it has */
     uint64_t count;     /* devices in this process */

@@ -114,6 +114,8 @@ class Daemon:
         if role != "device":
             self.settings["listen"] = json.dumps([self.endpoint])
             self.settings["store.path"] = self.store
+        if role == "device":
+            self.settings["spool.path"] = self.folder / "spool"
         if role != "edge":
             self.settings["data.path"] = SAMPLE
         self.settings.update(settings or {})
