@@ -1,149 +1,99 @@
-#include "tests/support/federation.h"
+#include "tests/support/federation_internal.h"
 
 #include "shared/base/alloc.h"
-#include "shared/base/rng.h"
-#include "shared/model/digest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum event_kind { EVENT_MESSAGE, EVENT_WAKE, EVENT_COMMITTED, EVENT_CONNECT, EVENT_TRAINED };
-
-struct event {
-    uint64_t at_ms, order;
-    enum event_kind kind;
-    size_t node;
-    bool up;                /* MESSAGE: from a child */
-    trib_child_route route; /* MESSAGE up: of the child; down: the connection it belongs to */
-    uint8_t *frame;
-    size_t frame_bytes;
-    struct trib_blob *payload;
-    uint64_t position;   /* COMMITTED */
-    uint64_t generation; /* of the node: what happened before a crash concerns nobody */
-    float *difference;   /* TRAINED */
-    struct trib_submission submission;
-};
-
-struct waiting { /* a send that waits for its position */
-    struct trib_action action;
-    struct waiting *next;
-};
-
-struct node {
-    char name[32];
-    enum trib_role role;
-    size_t parent;
-    struct trib_state *state;
-    struct trib_outbox outbox;
-    struct trib_aggregator *aggregator;
-    struct trib_participant *participant;
-    uint64_t generation, connection, committed, wake_ms;
-    bool cut;
-    struct waiting *waiting, **waiting_end;
-    size_t record_count, record_capacity;
-    struct trib_record **records;
-    uint64_t trained, trained_samples;
-};
-
-struct federation {
-    struct federation_options options;
-    struct trib_rng rng;
-    uint64_t now_ms, order, messages;
-    bool calm;
-    size_t node_count;
-    struct node *nodes;
-    size_t heap_count, heap_capacity;
-    struct event *heap;
-};
-
-static void must(bool good, const char *what) {
-    if (good) return;
-    (void)fprintf(stderr, "federation: %s\n", what);
-    abort();
-}
-
-/* ---- events ---- */
-
-static bool before(const struct event *a, const struct event *b) {
-    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
-}
-
-static void push_event(struct federation *fed, struct event event) {
-    if (fed->heap_count == fed->heap_capacity) {
-        fed->heap_capacity = fed->heap_capacity > 0 ? fed->heap_capacity * 2 : 64;
-        fed->heap = trib_realloc(fed->heap, fed->heap_capacity * sizeof *fed->heap);
-        must(fed->heap != NULL, "out of memory");
-    }
-    event.order = fed->order++;
-    size_t i = fed->heap_count++;
-    while (i > 0 && before(&event, &fed->heap[(i - 1) / 2])) {
-        fed->heap[i] = fed->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    fed->heap[i] = event;
-}
-
-static struct event pop_event(struct federation *fed) {
-    struct event top = fed->heap[0], last = fed->heap[--fed->heap_count];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= fed->heap_count) break;
-        if (child + 1 < fed->heap_count && before(&fed->heap[child + 1], &fed->heap[child])) child++;
-        if (!before(&fed->heap[child], &last)) break;
-        fed->heap[i] = fed->heap[child];
-        i = child;
-    }
-    if (fed->heap_count > 0) fed->heap[i] = last;
-    return top;
-}
-
-static void release_event(struct event *event) {
-    trib_free(event->frame);
-    trib_blob_unref(&event->payload);
-    trib_free(event->difference);
-}
-
 /* ---- nodes ---- */
+
+static uint64_t node_now(const struct federation *fed, const struct node *node) {
+    return (uint64_t)((int64_t)fed->now_ms + node->skew_ms);
+}
 
 static uint64_t region_of(void *ctx) {
     return trib_aggregator_region(ctx);
 }
 
-static void start_node(struct federation *fed, size_t index) {
+static void make_roles(struct federation *fed, size_t index) {
     struct node *node = &fed->nodes[index];
-    struct trib_state_limits limits = {0};
-    must(trib_state_new(node->role, &limits, &node->state, NULL) == TRIB_OK, "no state");
-    for (size_t i = 0; i < node->record_count; i++) {
-        struct trib_error err = {0};
-        if (trib_state_apply(node->state, node->records[i], &err) != TRIB_OK) must(false, err.text);
-    }
-    trib_outbox_init(&node->outbox);
-    uint64_t seed = fed->options.seed * 1000003u + index * 101u + node->generation;
+    const struct federation_options *o = &fed->options;
+    uint64_t seed = o->seed * 1000003u + index * 101u + node->generation;
     if (node->role != TRIB_ROLE_DEVICE) {
         struct trib_aggregator_options options = {
-            .seed = seed, .budget_bytes = fed->options.budget_bytes, .chunk_bytes = fed->options.chunk_bytes};
-        must(trib_aggregator_new(&options, node->state, &node->outbox, &node->aggregator, NULL) == TRIB_OK,
-             "no role");
+            .seed = seed, .budget_bytes = o->budget_bytes, .chunk_bytes = o->chunk_bytes};
+        federation_must(trib_aggregator_new(&options, node->state, &node->outbox, &node->aggregator, NULL) ==
+                            TRIB_OK,
+                        "no role");
     }
     if (node->role != TRIB_ROLE_CLOUD) {
         struct trib_participant_options options = {.name = node->name,
                                                    .seed = seed,
-                                                   .frame_bytes = fed->options.frame_bytes,
+                                                   .frame_bytes = o->frame_bytes,
                                                    .region = node->aggregator != NULL ? region_of : NULL,
                                                    .region_ctx = node->aggregator};
-        must(trib_participant_new(&options, node->state, &node->outbox, &node->participant, NULL) == TRIB_OK,
-             "no role");
+        federation_must(
+            trib_participant_new(&options, node->state, &node->outbox, &node->participant, NULL) == TRIB_OK,
+            "no role");
     }
 }
 
-static void stop_node(struct node *node) {
+static void poll_node(struct federation *fed, size_t index);
+
+/* A clock that is behind the journal is put right, as the daemons do. */
+static void set_clock(const struct federation *fed, struct node *node) {
+    uint64_t now = node_now(fed, node);
+    if (now < node->state->now_ms) node->skew_ms += (int64_t)(node->state->now_ms - now);
+}
+
+/* What was on its way to the disk when the node died may be there. */
+static void tell_found(struct federation *fed, size_t index) {
+    struct node *node = &fed->nodes[index];
+    const struct federation_hooks *hooks = &fed->options.hooks;
+    size_t found = 0;
+    while (found < node->group.count && node->group.at[found]->position <= node->state->position) found++;
+    if (found > 0 && hooks->durable != NULL)
+        hooks->durable(hooks->ctx, index, (const struct trib_record *const *)node->group.at, found);
+    records_free(&node->group);
+    node->committed = node->state->position;
+    if (hooks->opened != NULL) hooks->opened(hooks->ctx, index);
+}
+
+static void close_node(struct federation *fed, size_t index) {
+    struct node *node = &fed->nodes[index];
+    if (fed->disk.close != NULL) fed->disk.close(fed->disk.ctx, index);
+    trib_state_free(&node->state);
+}
+
+bool federation_start(struct federation *fed, size_t index, struct trib_error *err) {
+    struct node *node = &fed->nodes[index];
+    struct trib_state_limits limits = {0};
+    federation_must(node->state == NULL, "a node is started twice");
+    federation_must(trib_state_new(node->role, &limits, &node->state, NULL) == TRIB_OK, "no state");
+    if (fed->disk.open != NULL && fed->disk.open(fed->disk.ctx, index, node->state, err) != TRIB_OK) {
+        close_node(fed, index);
+        return false;
+    }
+    trib_outbox_init(&node->outbox);
+    set_clock(fed, node);
+    tell_found(fed, index);
+    make_roles(fed, index);
+    return true;
+}
+
+void federation_stop(struct federation *fed, size_t index, bool written) {
+    struct node *node = &fed->nodes[index];
+    if (node->state == NULL) return;
+    struct trib_error err;
+    if (written && node->group.count > 0 && fed->disk.write != NULL)
+        (void)fed->disk.write(fed->disk.ctx, index, (const struct trib_record *const *)node->group.at,
+                              node->group.count, &err);
     trib_aggregator_free(&node->aggregator);
     trib_participant_free(&node->participant);
     trib_outbox_release(&node->outbox);
-    trib_state_free(&node->state);
+    close_node(fed, index);
     while (node->waiting != NULL) {
         struct waiting *next = node->waiting->next;
         trib_action_release(&node->waiting->action);
@@ -151,37 +101,85 @@ static void stop_node(struct node *node) {
         node->waiting = next;
     }
     node->waiting_end = &node->waiting;
+    records_free(&node->queue);
+    node->backlog_bytes = 0;
+    node->generation++;
+    node->connection++;
+    node->wake_ms = 0;
+}
+
+void federation_crash(struct federation *fed, size_t index) {
+    struct trib_error err = {0};
+    federation_must(fed->disk.open != NULL, "a crash needs a disk");
+    federation_stop(fed, index, false);
+    if (!federation_start(fed, index, &err)) federation_must(false, err.text);
+    poll_node(fed, index);
+}
+
+void federation_skew(struct federation *fed, size_t node, int64_t ms) {
+    federation_must(fed->nodes[node].state == NULL, "clocks jump while nodes are down");
+    fed->nodes[node].skew_ms = ms;
+}
+
+void federation_move(struct federation *fed, size_t node, size_t parent) {
+    federation_must(fed->nodes[node].state == NULL, "nodes move while they are down");
+    fed->nodes[node].parent = parent;
+}
+
+/* ---- the journal ---- */
+
+static void write_next(struct federation *fed, size_t index) {
+    struct node *node = &fed->nodes[index];
+    if (node->group.count > 0 || node->queue.count == 0) return;
+    struct records rest = {0};
+    for (size_t i = GROUP_RECORDS; i < node->queue.count; i++) records_add(&rest, node->queue.at[i]);
+    if (node->queue.count > GROUP_RECORDS) node->queue.count = GROUP_RECORDS;
+    trib_free(node->group.at);
+    node->group = node->queue;
+    node->queue = rest;
+    bool kept = fed->disk.write != NULL;
+    federation_push(fed, (struct event){.kind = EVENT_COMMITTED,
+                                        .at_ms = fed->now_ms + (kept ? fed->options.commit_ms : 0),
+                                        .node = index,
+                                        .generation = node->generation});
 }
 
 /* ---- carrying out actions ---- */
 
-static trib_child_route route_of(const struct federation *fed, size_t child) {
+trib_child_route federation_route(const struct federation *fed, size_t child) {
     return (trib_child_route)child << 32 | fed->nodes[child].connection;
+}
+
+static void deliver_later(struct federation *fed, const struct federation_link *link, struct event event,
+                          const struct trib_action *action) {
+    event.kind = EVENT_MESSAGE;
+    event.frame = trib_alloc(action->frame_bytes);
+    event.frame_bytes = action->frame_bytes;
+    event.payload = trib_blob_ref(action->payload);
+    federation_must(event.frame != NULL, "out of memory");
+    memcpy(event.frame, action->frame, action->frame_bytes);
+    event.at_ms = fed->now_ms + link->latency_ms + trib_rng_below(&fed->rng, link->jitter_ms + 1);
+    if (!fed->calm && link->late > 0 && trib_rng_unit(&fed->rng) < link->late)
+        event.at_ms += trib_rng_below(&fed->rng, link->late_ms + 1);
+    federation_push(fed, event);
 }
 
 static void transmit(struct federation *fed, size_t from, struct trib_action *action) {
     bool up = action->kind == TRIB_ACTION_SEND_PARENT;
     size_t child = up ? from : (size_t)(action->route >> 32);
-    trib_child_route route = up ? route_of(fed, from) : action->route;
+    size_t to = up ? fed->nodes[from].parent : child;
+    const struct federation_hooks *hooks = &fed->options.hooks;
     fed->messages++;
+    if (hooks->sent != NULL) hooks->sent(hooks->ctx, from, to, action);
+    if (to >= fed->node_count) return;
+    const struct federation_link *link = &fed->nodes[child].link;
     int copies = 1;
-    if (!fed->calm && trib_rng_unit(&fed->rng) < fed->options.lose) copies = 0;
-    if (!fed->calm && trib_rng_unit(&fed->rng) < fed->options.repeat) copies = 2;
-    if (fed->nodes[child].cut) copies = 0;
-    for (int i = 0; i < copies; i++) {
-        struct event event = {.kind = EVENT_MESSAGE,
-                              .node = up ? fed->nodes[from].parent : child,
-                              .up = up,
-                              .route = route,
-                              .frame = trib_alloc(action->frame_bytes),
-                              .frame_bytes = action->frame_bytes,
-                              .payload = trib_blob_ref(action->payload)};
-        must(event.frame != NULL, "out of memory");
-        memcpy(event.frame, action->frame, action->frame_bytes);
-        event.at_ms =
-            fed->now_ms + fed->options.latency_ms + trib_rng_below(&fed->rng, fed->options.jitter_ms + 1);
-        push_event(fed, event);
-    }
+    if (!fed->calm && trib_rng_unit(&fed->rng) < link->lose) copies = 0;
+    if (!fed->calm && trib_rng_unit(&fed->rng) < link->repeat) copies = 2;
+    if (link->cut) copies = 0;
+    trib_child_route route = up ? federation_route(fed, from) : action->route;
+    for (int i = 0; i < copies; i++)
+        deliver_later(fed, link, (struct event){.node = to, .up = up, .route = route}, action);
 }
 
 static void send_or_hold(struct federation *fed, size_t index, struct trib_action *action) {
@@ -192,29 +190,10 @@ static void send_or_hold(struct federation *fed, size_t index, struct trib_actio
         return;
     }
     struct waiting *waiting = trib_alloc(sizeof *waiting);
-    must(waiting != NULL, "out of memory");
+    federation_must(waiting != NULL, "out of memory");
     waiting->action = *action;
     *node->waiting_end = waiting;
     node->waiting_end = &waiting->next;
-}
-
-static void write_record(struct federation *fed, size_t index, struct trib_action *action) {
-    struct node *node = &fed->nodes[index];
-    uint64_t position = action->record->position;
-    if (fed->options.keep_journal) {
-        if (node->record_count == node->record_capacity) {
-            node->record_capacity = node->record_capacity > 0 ? node->record_capacity * 2 : 64;
-            node->records = trib_realloc(node->records, node->record_capacity * sizeof *node->records);
-            must(node->records != NULL, "out of memory");
-        }
-        node->records[node->record_count++] = action->record;
-        action->record = NULL;
-    }
-    push_event(fed, (struct event){.kind = EVENT_COMMITTED,
-                                   .at_ms = fed->now_ms + fed->options.commit_ms,
-                                   .node = index,
-                                   .generation = node->generation,
-                                   .position = position});
 }
 
 static void train(struct federation *fed, size_t index) {
@@ -223,62 +202,79 @@ static void train(struct federation *fed, size_t index) {
     size_t n = trib_state_parameters(node->state), device = index - 1 - fed->options.edges;
     struct event event = {.kind = EVENT_TRAINED, .node = index, .generation = node->generation};
     event.difference = trib_alloc_floats(n);
-    must(event.difference != NULL, "out of memory");
+    federation_must(event.difference != NULL, "out of memory");
     event.submission.base_version = node->state->parent_version;
     event.submission.parent_incarnation = node->state->parent_incarnation;
     uint64_t duration = fed->options.train(fed->options.train_ctx, device, node->state->parent_version,
                                            node->state->G, n, event.difference, &event.submission);
     event.at_ms = fed->now_ms + duration;
-    push_event(fed, event);
+    federation_push(fed, event);
+}
+
+static void log_line(struct federation *fed, size_t index, const struct trib_record *record) {
+    const struct federation_hooks *hooks = &fed->options.hooks;
+    if (hooks->logged != NULL) hooks->logged(hooks->ctx, index, record);
+    if (getenv("FEDERATION_LOG") != NULL)
+        (void)fprintf(stderr, "%8" PRIu64 " %s %.*s %.*s\n", fed->now_ms, fed->nodes[index].name,
+                      (int)record->event.size, record->event.data, (int)record->text.size, record->text.data);
 }
 
 static void carry_out(struct federation *fed, size_t index) {
     struct node *node = &fed->nodes[index];
-    must(node->outbox.failed == TRIB_OK, node->outbox.error.text);
+    federation_must(node->outbox.failed == TRIB_OK, node->outbox.error.text);
     struct trib_action action;
     while (trib_outbox_take(&node->outbox, &action)) {
         switch (action.kind) {
         case TRIB_ACTION_SEND_CHILD:
         case TRIB_ACTION_SEND_PARENT: send_or_hold(fed, index, &action); continue;
-        case TRIB_ACTION_WRITE: write_record(fed, index, &action); break;
+        case TRIB_ACTION_WRITE:
+            node->backlog_bytes += trib_blob_size(action.record->payload);
+            records_add(&node->queue, action.record);
+            action.record = NULL;
+            break;
         case TRIB_ACTION_RECONNECT:
-            push_event(fed, (struct event){.kind = EVENT_CONNECT,
-                                           .at_ms = fed->now_ms + 1,
-                                           .node = index,
-                                           .generation = node->generation});
+            federation_push(fed, (struct event){.kind = EVENT_CONNECT,
+                                                .at_ms = fed->now_ms + 1,
+                                                .node = index,
+                                                .generation = node->generation});
             break;
         case TRIB_ACTION_TRAIN: train(fed, index); break;
         case TRIB_ACTION_FINISHED: break;
-        case TRIB_ACTION_LOG:
-            if (getenv("FEDERATION_LOG") != NULL)
-                (void)fprintf(stderr, "%8" PRIu64 " %s %.*s %.*s\n", fed->now_ms, node->name,
-                              (int)action.record->event.size, action.record->event.data,
-                              (int)action.record->text.size, action.record->text.data);
-            break;
+        case TRIB_ACTION_LOG: log_line(fed, index, action.record); break;
         }
         trib_action_release(&action);
     }
+    write_next(fed, index);
+    if (node->aggregator != NULL) trib_aggregator_unwritten(node->aggregator, node->backlog_bytes);
 }
 
 static void poll_node(struct federation *fed, size_t index) {
     struct node *node = &fed->nodes[index];
-    uint64_t wake = UINT64_MAX, other;
-    if (node->aggregator != NULL) wake = trib_aggregator_poll(node->aggregator, fed->now_ms);
-    if (node->participant != NULL && (other = trib_participant_poll(node->participant, fed->now_ms)) < wake)
+    uint64_t now = node_now(fed, node), wake = UINT64_MAX, other;
+    if (node->aggregator != NULL) wake = trib_aggregator_poll(node->aggregator, now);
+    if (node->participant != NULL && (other = trib_participant_poll(node->participant, now)) < wake)
         wake = other;
     carry_out(fed, index);
-    if (wake <= fed->now_ms) wake = fed->now_ms + 1;
-    if (wake != UINT64_MAX && (node->wake_ms <= fed->now_ms || wake < node->wake_ms)) {
+    if (wake <= now) wake = now + 1;
+    if (wake == UINT64_MAX) return;
+    wake = fed->now_ms + (wake - now); /* by the federation's clock */
+    if (node->wake_ms <= fed->now_ms || wake < node->wake_ms) {
         node->wake_ms = wake;
-        push_event(
+        federation_push(
             fed,
             (struct event){.kind = EVENT_WAKE, .at_ms = wake, .node = index, .generation = node->generation});
     }
 }
 
-static void committed(struct federation *fed, size_t index, uint64_t position) {
+void federation_settle(struct federation *fed, size_t index) {
+    carry_out(fed, index);
+    poll_node(fed, index);
+}
+
+/* ---- events ---- */
+
+static void release_waiting(struct federation *fed, size_t index) {
     struct node *node = &fed->nodes[index];
-    if (position > node->committed) node->committed = position;
     struct waiting **link = &node->waiting;
     while (*link != NULL) {
         struct waiting *waiting = *link;
@@ -294,72 +290,131 @@ static void committed(struct federation *fed, size_t index, uint64_t position) {
     node->waiting_end = link;
 }
 
+static void fail(struct federation *fed, size_t index, const struct trib_error *err) {
+    const struct federation_hooks *hooks = &fed->options.hooks;
+    if (hooks->failed == NULL) federation_must(false, err->text);
+    hooks->failed(hooks->ctx, index);
+}
+
+/* The disk is done with the group. */
+static void committed(struct federation *fed, size_t index) {
+    struct node *node = &fed->nodes[index];
+    const struct federation_hooks *hooks = &fed->options.hooks;
+    const struct trib_record *const *records = (const struct trib_record *const *)node->group.at;
+    struct trib_error err = {0};
+    if (fed->disk.write != NULL &&
+        fed->disk.write(fed->disk.ctx, index, records, node->group.count, &err) != TRIB_OK) {
+        fail(fed, index, &err);
+        return;
+    }
+    node->committed = records[node->group.count - 1]->position;
+    if (hooks->durable != NULL) hooks->durable(hooks->ctx, index, records, node->group.count);
+    for (size_t i = 0; i < node->group.count; i++)
+        node->backlog_bytes -= trib_blob_size(node->group.at[i]->payload);
+    records_free(&node->group);
+    release_waiting(fed, index);
+    write_next(fed, index);
+    if (node->group.count == 0 && fed->disk.idle != NULL &&
+        fed->disk.idle(fed->disk.ctx, index, node->state, &err) != TRIB_OK)
+        fail(fed, index, &err);
+}
+
+static void take_message(struct federation *fed, const struct event *event) {
+    struct node *node = &fed->nodes[event->node];
+    if (event->up) {
+        size_t child = (size_t)(event->route >> 32);
+        if (node->aggregator == NULL) return;
+        trib_aggregator_message(node->aggregator, node_now(fed, node), event->route,
+                                fed->options.named ? fed->nodes[child].name : NULL, event->frame,
+                                event->frame_bytes, event->payload);
+    } else if (event->route == federation_route(fed, event->node)) { /* else: that connection is closed */
+        trib_participant_message(node->participant, node_now(fed, node), event->frame, event->frame_bytes,
+                                 event->payload);
+    }
+}
+
 static void handle(struct federation *fed, struct event *event) {
+    const struct federation_hooks *hooks = &fed->options.hooks;
+    if (event->kind == EVENT_ALARM) {
+        hooks->alarm(hooks->ctx, event->what);
+        return;
+    }
     struct node *node = &fed->nodes[event->node];
     bool stale = event->kind != EVENT_MESSAGE && event->generation != node->generation;
-    if (stale) return;
+    if (stale || node->state == NULL) return;
+    fed->events++;
     switch (event->kind) {
-    case EVENT_MESSAGE:
-        if (event->up)
-            trib_aggregator_message(node->aggregator, fed->now_ms, event->route, NULL, event->frame,
-                                    event->frame_bytes, event->payload);
-        else if (event->route == route_of(fed, event->node)) /* else: the connection was closed since */
-            trib_participant_message(node->participant, fed->now_ms, event->frame, event->frame_bytes,
-                                     event->payload);
-        break;
-    case EVENT_WAKE: break;
-    case EVENT_COMMITTED: committed(fed, event->node, event->position); break;
+    case EVENT_MESSAGE: take_message(fed, event); break;
+    case EVENT_COMMITTED: committed(fed, event->node); break;
     case EVENT_CONNECT:
         node->connection++;
-        trib_participant_connected(node->participant, fed->now_ms);
+        trib_participant_connected(node->participant, node_now(fed, node));
         break;
     case EVENT_TRAINED:
         node->trained++;
         node->trained_samples += event->submission.samples;
         event->submission.difference = event->difference;
-        trib_participant_submit(node->participant, fed->now_ms, &event->submission);
+        trib_participant_submit(node->participant, node_now(fed, node), &event->submission);
         break;
+    case EVENT_WAKE:
+    case EVENT_ALARM: break;
     }
+    if (node->state == NULL) return; /* its write failed */
     carry_out(fed, event->node);
     poll_node(fed, event->node);
+    if (hooks->stepped != NULL) hooks->stepped(hooks->ctx, event->node);
 }
 
 /* ---- the federation ---- */
 
-static void start_run(struct federation *fed) {
+void federation_begin_run(struct federation *fed) {
     struct node *cloud = &fed->nodes[FED_CLOUD];
     struct trib_record record = {.kind = TRIB_REC_START};
-    trib_rec_set(&record, NOW, now_ms, fed->now_ms);
-    trib_rec_set(&record, INCARNATION, incarnation, trib_mix64(fed->options.seed + 77) | 1);
+    trib_rec_set(&record, NOW, now_ms, node_now(fed, cloud));
+    uint64_t life = trib_mix64(fed->options.seed + 77 + cloud->generation);
+    trib_rec_set(&record, INCARNATION, incarnation, life | 1);
     trib_rec_set(&record, PLAN, plan, ((struct trib_text){fed->options.plan, strlen(fed->options.plan)}));
     trib_rec_set(&record, SCHEMA, schema,
                  ((struct trib_text){fed->options.schema, strlen(fed->options.schema)}));
     trib_rec_set(&record, SEED, seed, fed->options.seed);
-    if (!trib_outbox_record(&cloud->outbox, cloud->state, &record)) must(false, cloud->outbox.error.text);
+    if (!trib_outbox_record(&cloud->outbox, cloud->state, &record))
+        federation_must(false, cloud->outbox.error.text);
     carry_out(fed, FED_CLOUD);
+}
+
+static void set_up(struct federation *fed, size_t i) {
+    const struct federation_options *o = &fed->options;
+    struct node *node = &fed->nodes[i];
+    bool edge = i >= 1 && i <= o->edges;
+    size_t device = i - 1 - o->edges;
+    node->role = i == FED_CLOUD ? TRIB_ROLE_CLOUD : edge ? TRIB_ROLE_EDGE : TRIB_ROLE_DEVICE;
+    node->parent = i == FED_CLOUD || edge || o->edges == 0 ? FED_CLOUD : 1 + device % o->edges;
+    if (o->parents != NULL) node->parent = o->parents[i];
+    const char *kind = i == FED_CLOUD ? "cloud" : edge ? "edge" : "device";
+    (void)snprintf(node->name, sizeof node->name, "%s-%zu", kind, i == FED_CLOUD ? 0 : edge ? i : device + 1);
+    node->link = (struct federation_link){
+        .latency_ms = o->latency_ms, .jitter_ms = o->jitter_ms, .lose = o->lose, .repeat = o->repeat};
+    node->waiting_end = &node->waiting;
 }
 
 struct federation *federation_new(const struct federation_options *options) {
     struct federation *fed = trib_alloc(sizeof *fed);
-    must(fed != NULL, "out of memory");
+    federation_must(fed != NULL, "out of memory");
     fed->options = *options;
     fed->rng = trib_rng_seed(options->seed, 99);
     fed->now_ms = 1000000;
+    if (options->disk != NULL)
+        fed->disk = *options->disk;
+    else if (options->keep_journal)
+        fed->disk = federation_memory_disk(fed);
     fed->node_count = 1 + options->edges + options->devices;
     fed->nodes = trib_alloc_array(fed->node_count, sizeof *fed->nodes);
-    must(fed->nodes != NULL, "out of memory");
-    for (size_t i = 0; i < fed->node_count; i++) {
-        struct node *node = &fed->nodes[i];
-        bool edge = i >= 1 && i <= options->edges;
-        node->role = i == 0 ? TRIB_ROLE_CLOUD : edge ? TRIB_ROLE_EDGE : TRIB_ROLE_DEVICE;
-        size_t device = i - 1 - options->edges;
-        node->parent = i == 0 || edge || options->edges == 0 ? FED_CLOUD : 1 + device % options->edges;
-        const char *kind = i == 0 ? "cloud" : edge ? "edge" : "device";
-        (void)snprintf(node->name, sizeof node->name, "%s-%zu", kind, i == 0 ? 0 : edge ? i : device + 1);
-        node->waiting_end = &node->waiting;
-        start_node(fed, i);
-    }
-    start_run(fed);
+    federation_must(fed->nodes != NULL, "out of memory");
+    for (size_t i = 0; i < fed->node_count; i++) set_up(fed, i);
+    struct trib_error err = {0};
+    for (size_t i = 0; i < fed->node_count; i++)
+        if (!federation_start(fed, i, &err)) federation_must(false, err.text);
+    federation_begin_run(fed);
     for (size_t i = 0; i < fed->node_count; i++) poll_node(fed, i);
     return fed;
 }
@@ -367,13 +422,13 @@ struct federation *federation_new(const struct federation_options *options) {
 void federation_free(struct federation **fed) {
     struct federation *f = *fed;
     while (f->heap_count > 0) {
-        struct event event = pop_event(f);
-        release_event(&event);
+        struct event event = federation_pop(f);
+        federation_release(&event);
     }
     for (size_t i = 0; i < f->node_count; i++) {
-        stop_node(&f->nodes[i]);
-        for (size_t j = 0; j < f->nodes[i].record_count; j++) trib_record_free(&f->nodes[i].records[j]);
-        trib_free(f->nodes[i].records);
+        federation_stop(f, i, false);
+        records_free(&f->nodes[i].group);
+        records_free(&f->nodes[i].kept);
     }
     trib_free(f->nodes);
     trib_free(f->heap);
@@ -384,11 +439,11 @@ void federation_free(struct federation **fed) {
 uint64_t federation_run(struct federation *fed, uint64_t until_ms,
                         bool (*done)(struct federation *fed, void *ctx), void *ctx) {
     while (fed->heap_count > 0 && fed->heap[0].at_ms <= until_ms) {
-        struct event event = pop_event(fed);
+        struct event event = federation_pop(fed);
         fed->now_ms = event.at_ms;
         handle(fed, &event);
-        release_event(&event);
-        if (done != NULL && done(fed, ctx)) break;
+        federation_release(&event);
+        if (done != NULL && done(fed, ctx)) return fed->now_ms;
     }
     return fed->now_ms;
 }
@@ -397,113 +452,19 @@ void federation_calm(struct federation *fed) {
     fed->calm = true;
 }
 
-void federation_crash(struct federation *fed, size_t index) {
-    struct node *node = &fed->nodes[index];
-    must(fed->options.keep_journal, "a crash needs keep_journal");
-    stop_node(node);
-    while (node->record_count > 0 && node->records[node->record_count - 1]->position > node->committed)
-        trib_record_free(&node->records[--node->record_count]);
-    node->generation++;
-    node->connection++;
-    node->wake_ms = 0;
-    start_node(fed, index);
-    poll_node(fed, index);
-}
-
 void federation_cut(struct federation *fed, size_t node, bool cut) {
-    fed->nodes[node].cut = cut;
+    fed->nodes[node].link.cut = cut;
 }
 
-size_t federation_node_count(const struct federation *fed) {
-    return fed->node_count;
+void federation_at(struct federation *fed, uint64_t at_ms, uint64_t what) {
+    federation_push(fed, (struct event){.kind = EVENT_ALARM, .at_ms = at_ms, .what = what});
 }
 
-size_t federation_device(const struct federation *fed, size_t device) {
-    return 1 + fed->options.edges + device;
-}
-
-size_t federation_parent(const struct federation *fed, size_t node) {
-    return fed->nodes[node].parent;
-}
-
-const struct trib_state *federation_state(const struct federation *fed, size_t node) {
-    return fed->nodes[node].state;
-}
-
-struct trib_aggregator *federation_aggregator(struct federation *fed, size_t node) {
-    return fed->nodes[node].aggregator;
-}
-
-uint64_t federation_now(const struct federation *fed) {
-    return fed->now_ms;
-}
-
-uint64_t federation_messages(const struct federation *fed) {
-    return fed->messages;
-}
-
-uint64_t federation_trained(const struct federation *fed, size_t device) {
-    return fed->nodes[federation_device(fed, device)].trained;
-}
-
-uint64_t federation_trained_samples(const struct federation *fed) {
-    uint64_t samples = 0;
-    for (size_t i = 0; i < fed->node_count; i++) samples += fed->nodes[i].trained_samples;
-    return samples;
-}
-
-size_t federation_journal(const struct federation *fed, size_t node, const struct trib_record *const **out) {
-    *out = (const struct trib_record *const *)fed->nodes[node].records;
-    return fed->nodes[node].record_count;
-}
-
-void federation_digest(struct federation *fed, uint8_t out[TRIB_DIGEST_BYTES]) {
-    memset(out, 0, TRIB_DIGEST_BYTES);
-    for (size_t i = 0; i < fed->node_count; i++) {
-        uint8_t one[TRIB_DIGEST_BYTES];
-        must(trib_state_digest(fed->nodes[i].state, one) == TRIB_OK, "no digest");
-        trib_digest_chain(out, one, sizeof one, out);
-    }
-}
-
-/* ---- invariants ---- */
-
-static void check_conservation(const struct node *node, const char *where) {
-    const struct trib_state *s = node->state;
-    if (node->role == TRIB_ROLE_DEVICE || !s->started) return;
-    uint64_t pending = 0;
-    for (size_t i = 0; i < s->pending_count; i++) pending += s->pending[i].samples;
-    uint64_t there = s->role == TRIB_ROLE_CLOUD ? s->total.committed_samples + pending
-                                                : s->gathered.samples + pending + s->total.forwarded_samples;
-    /* void_samples counts refused forwards too, which are in forwarded_samples already */
-    bool good = s->role == TRIB_ROLE_CLOUD ? there + s->total.void_samples >= s->total.accepted_samples
-                                           : there + s->total.void_samples >= s->total.accepted_samples &&
-                                                 there <= s->total.accepted_samples;
-    if (!good) {
-        (void)fprintf(stderr, "%s: %s: accepted %" PRIu64 " samples, but %" PRIu64 " are there\n", where,
-                      node->name, s->total.accepted_samples, there);
-        must(false, "conservation of samples");
-    }
-}
-
-/* P of the parent at a version is what a child holds of that version. */
-static void check_held(struct federation *fed, const struct node *child, const char *where) {
-    const struct trib_state *c = child->state, *p = fed->nodes[child->parent].state;
-    if (!c->started || !c->has_model || c->parent_incarnation != p->incarnation) return;
-    const struct trib_base *base = trib_state_base(p, c->parent_version);
-    if (base == NULL || c->parent_version != p->published) return;
-    bool same = memcmp(base->chain, c->parent_chain, sizeof base->chain) == 0 &&
-                memcmp(c->G, p->P, trib_state_parameters(c) * sizeof *c->G) == 0;
-    if (!same) {
-        (void)fprintf(stderr, "%s: %s differs from its parent at version %" PRIu64 "\n", where, child->name,
-                      c->parent_version);
-        must(false, "P equal at parent and child");
-    }
-}
-
-void federation_check(struct federation *fed, const char *where) {
-    for (size_t i = 0; i < fed->node_count; i++) {
-        check_conservation(&fed->nodes[i], where);
-        if (i != FED_CLOUD) check_held(fed, &fed->nodes[i], where);
-    }
+void federation_inject(struct federation *fed, size_t index, trib_child_route route, const char *identity,
+                       const void *frame, size_t frame_bytes, struct trib_blob *payload) {
+    struct node *node = &fed->nodes[index];
+    if (node->aggregator == NULL) return;
+    trib_aggregator_message(node->aggregator, node_now(fed, node), route, identity, frame, frame_bytes,
+                            payload);
+    federation_settle(fed, index);
 }
