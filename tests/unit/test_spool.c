@@ -1,29 +1,26 @@
 /* The spool of devices: what comes back is what was saved, or the file before it; what is damaged is set
- * aside, what is newer is left alone. */
+ * aside, what is newer is left alone. Disks that fail are in tests/fault/test_spool_fault.c. */
 #include "shared/store/spool.h"
 
-#include "shared/base/alloc.h"
 #include "shared/base/bytes.h"
 #include "shared/kernels/kernels.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/roles.h"
 #include "tests/support/store_kit.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static struct kit kit;
-static char file[KIT_PATH], aside[KIT_PATH], fresh[KIT_PATH];
+static char file[KIT_PATH], aside[KIT_PATH];
 
 static int setup(void **unused) {
     (void)unused;
     kit_init(&kit);
     kit_file(&kit, "d-1.spool", file);
     kit_file(&kit, "d-1.spool.damaged", aside);
-    kit_file(&kit, "d-1.spool.new", fresh);
     return 0;
 }
 
@@ -33,8 +30,8 @@ static int teardown(void **unused) {
     return 0;
 }
 
-static struct trib_spool *open_spool(const struct trib_file_ops *files) {
-    struct trib_spool_options options = {.folder = kit.folder, .files = files};
+static struct trib_spool *open_spool(void) {
+    struct trib_spool_options options = {.folder = kit.folder};
     struct trib_spool *spool = NULL;
     struct trib_error err = {0};
     if (trib_spool_open(&options, &spool, &err) != TRIB_OK) fail_msg("%s", err.text);
@@ -90,7 +87,7 @@ static void test_what_was_saved_comes_back(void **unused) {
         struct role_node node;
         struct trib_state *back;
         device(&node, residual);
-        struct trib_spool *spool = open_spool(NULL);
+        struct trib_spool *spool = open_spool();
         save(spool, node.state, true);
         assert_int_equal(load(spool, &back, NULL), TRIB_OK);
         same(back, node.state);
@@ -105,7 +102,7 @@ static void test_the_model_may_stay_out(void **unused) {
     struct role_node node;
     struct trib_state *back;
     device(&node, true);
-    struct trib_spool *spool = open_spool(NULL);
+    struct trib_spool *spool = open_spool();
     save(spool, node.state, true);
     long with = kit_size(file);
     save(spool, node.state, false);
@@ -129,7 +126,7 @@ static void test_zeros_take_no_room(void **unused) {
     struct role_node with, without;
     device(&with, true);
     device(&without, false);
-    struct trib_spool *spool = open_spool(NULL);
+    struct trib_spool *spool = open_spool();
     save(spool, with.state, false);
     long more = kit_size(file) - 2 * ROLE_N; /* f16 */
     save(spool, without.state, false);
@@ -142,7 +139,7 @@ static void test_zeros_take_no_room(void **unused) {
 static void test_nothing_there(void **unused) {
     (void)unused;
     struct trib_state *back;
-    struct trib_spool *spool = open_spool(NULL);
+    struct trib_spool *spool = open_spool();
     assert_int_equal(load(spool, &back, NULL), TRIB_NOT_FOUND);
     trib_spool_close(&spool);
 }
@@ -179,7 +176,7 @@ static void test_damage_is_set_aside(void **unused) {
     static uint8_t good[16384], bad[16384];
     struct role_node node;
     device(&node, true);
-    struct trib_spool *spool = open_spool(NULL);
+    struct trib_spool *spool = open_spool();
     save(spool, node.state, true);
     size_t bytes = read_file(file, good, sizeof good);
     assert_true(bytes > 200 && bytes < sizeof good);
@@ -217,7 +214,7 @@ static void test_what_is_newer_stays(void **unused) {
     struct trib_state *back;
     struct trib_error err = {0};
     device(&node, false);
-    struct trib_spool *spool = open_spool(NULL);
+    struct trib_spool *spool = open_spool();
     save(spool, node.state, false);
     rewrite(2, 0, 0);
     assert_int_equal(load(spool, &back, &err), TRIB_NEWER);
@@ -241,7 +238,7 @@ static void test_what_is_newer_stays(void **unused) {
 
 static void test_one_folder_one_process(void **unused) {
     (void)unused;
-    struct trib_spool *spool = open_spool(NULL), *other = NULL;
+    struct trib_spool *spool = open_spool(), *other = NULL;
     struct trib_spool_options options = {.folder = kit.folder};
     struct trib_error err = {0};
     assert_int_equal(trib_spool_open(&options, &other, &err), TRIB_AGAIN);
@@ -249,7 +246,7 @@ static void test_one_folder_one_process(void **unused) {
     (void)snprintf(words, sizeof words, "in use by process %ld", (long)getpid());
     assert_non_null(strstr(err.text, words));
     trib_spool_close(&spool);
-    spool = open_spool(NULL);
+    spool = open_spool();
     trib_spool_close(&spool);
 }
 
@@ -257,134 +254,9 @@ static void test_names_stay_in_the_folder(void **unused) {
     (void)unused;
     struct role_node node;
     device(&node, false);
-    struct trib_spool *spool = open_spool(NULL);
+    struct trib_spool *spool = open_spool();
     assert_int_equal(trib_spool_save(spool, "../d-1", node.state, false, NULL), TRIB_INVALID);
     assert_int_equal(trib_spool_save(spool, "", node.state, false, NULL), TRIB_INVALID);
-    trib_spool_close(&spool);
-    role_stop(&node);
-}
-
-/* ---- a disk that fails ---- */
-
-static struct {
-    long count, at; /* operation `at` fails; below 0: none */
-    long writes;    /* bytes that the disk still takes; below 0: any number */
-} disk;
-
-static bool fails(void) {
-    errno = EIO;
-    return disk.count++ == disk.at;
-}
-
-static int d_open(void *ctx, const char *path, int flags, mode_t mode) {
-    return fails() ? -1 : trib_file_real.open(ctx, path, flags, mode);
-}
-static ssize_t d_write(void *ctx, int fd, const struct iovec *parts, int count, off_t offset) {
-    if (fails()) return -1;
-    struct iovec some = parts[0];
-    if (disk.writes < 0) return trib_file_real.write(ctx, fd, parts, count, offset);
-    if (disk.writes == 0) errno = ENOSPC;
-    if (disk.writes == 0) return -1;
-    if (some.iov_len > (size_t)disk.writes) some.iov_len = (size_t)disk.writes;
-    disk.writes -= (long)some.iov_len;
-    return trib_file_real.write(ctx, fd, &some, 1, offset);
-}
-static ssize_t d_read(void *ctx, int fd, void *data, size_t bytes, off_t offset) {
-    return fails() ? -1 : trib_file_real.read(ctx, fd, data, bytes, offset);
-}
-static int d_sync(void *ctx, int fd) {
-    return fails() ? -1 : trib_file_real.sync(ctx, fd);
-}
-static int d_rename(void *ctx, const char *from, const char *to) {
-    return fails() ? -1 : trib_file_real.rename(ctx, from, to);
-}
-static int d_sync_dir(void *ctx, const char *path) {
-    return fails() ? -1 : trib_file_real.sync_dir(ctx, path);
-}
-
-static struct trib_file_ops failing(void) {
-    struct trib_file_ops files = trib_file_real;
-    files.open = d_open;
-    files.write = d_write;
-    files.read = d_read;
-    files.sync = d_sync;
-    files.rename = d_rename;
-    files.sync_dir = d_sync_dir;
-    return files;
-}
-
-/* Each operation of a save fails once: what can be loaded is the one before or this one, whole. */
-static void test_a_failed_save_loses_nothing(void **unused) {
-    (void)unused;
-    struct role_node before, after;
-    device(&before, false);
-    device(&after, true);
-    struct trib_file_ops files = failing();
-    struct trib_state *back;
-    struct trib_error err;
-    disk.at = disk.writes = -1;
-    struct trib_spool *spool = open_spool(&files);
-    long failures = 0;
-    for (bool done = false; !done; failures++) {
-        save(spool, before.state, true);
-        disk.count = 0;
-        disk.at = failures;
-        done = trib_spool_save(spool, "d-1", after.state, true, &err) == TRIB_OK;
-        disk.at = -1;
-        if (!done) assert_non_null(strstr(err.text, "Input/output error"));
-        assert_int_equal(load(spool, &back, &err), TRIB_OK);
-        bool fresh_one = back->own[0] != 0;
-        same(back, fresh_one ? after.state : before.state);
-        assert_true(!done || fresh_one);
-        trib_state_free(&back);
-    }
-    assert_true(failures >= 6); /* open, write, sync, rename, sync of the folder, and none */
-    save(spool, before.state, true);
-    for (disk.writes = 0; trib_spool_save(spool, "d-1", after.state, true, &err) != TRIB_OK;) {
-        assert_non_null(strstr(err.text, "No space left"));
-        assert_int_equal(access(fresh, F_OK), -1); /* what is of no use takes no room */
-        assert_int_equal(load(spool, &back, NULL), TRIB_OK);
-        same(back, before.state);
-        trib_state_free(&back);
-        disk.writes = (long)(++failures * 100);
-    }
-    disk.writes = -1;
-    trib_spool_close(&spool);
-    role_stop(&before);
-    role_stop(&after);
-}
-
-/* A file that cannot be read is no damaged one. */
-static void test_a_failed_load_changes_nothing(void **unused) {
-    (void)unused;
-    struct role_node node;
-    device(&node, true);
-    struct trib_file_ops files = failing();
-    struct trib_state *back;
-    struct trib_error err;
-    disk.at = disk.writes = -1;
-    struct trib_spool *spool = open_spool(&files);
-    save(spool, node.state, true);
-    for (long at = 0;; at++) {
-        disk.count = 0;
-        disk.at = at;
-        enum trib_status status = load(spool, &back, &err);
-        disk.at = -1;
-        if (status == TRIB_OK) break;
-        assert_int_equal(status, TRIB_IO);
-        assert_int_equal(access(file, F_OK), 0);
-    }
-    trib_state_free(&back);
-    for (long countdown = 0;; countdown++) {
-        back = empty();
-        trib_alloc_fail_after(countdown);
-        enum trib_status status = trib_spool_load(spool, "d-1", back, NULL);
-        trib_alloc_fail_after(-1);
-        trib_state_free(&back);
-        if (status == TRIB_OK) break;
-        assert_int_equal(status, TRIB_NOMEM);
-        assert_int_equal(access(file, F_OK), 0);
-    }
     trib_spool_close(&spool);
     role_stop(&node);
 }
@@ -393,11 +265,10 @@ static void test_a_failed_load_changes_nothing(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_what_was_saved_comes_back),   T(test_the_model_may_stay_out),
-        T(test_zeros_take_no_room),          T(test_nothing_there),
-        T(test_damage_is_set_aside),         T(test_what_is_newer_stays),
-        T(test_one_folder_one_process),      T(test_names_stay_in_the_folder),
-        T(test_a_failed_save_loses_nothing), T(test_a_failed_load_changes_nothing),
+        T(test_what_was_saved_comes_back), T(test_the_model_may_stay_out),
+        T(test_zeros_take_no_room),        T(test_nothing_there),
+        T(test_damage_is_set_aside),       T(test_what_is_newer_stays),
+        T(test_one_folder_one_process),    T(test_names_stay_in_the_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
