@@ -149,8 +149,10 @@ void trib_participant_push(struct trib_participant *p) {
     struct trib_msg msg = {.type = TRIB_PUSH};
     fill_push(p, held, &msg);
     size_t bytes = trib_blob_size(held->payload);
-    bool granted = bytes <= TRIB_FREE_PAYLOAD ||
-                   (bytes <= p->options.frame_bytes && p->sent_credited + bytes <= p->credit);
+    /* The parent has judged it, and this node has not heard how, or forgot: the question needs no bytes. */
+    bool judged = held->number <= p->last_number;
+    bool granted = !judged && (bytes <= TRIB_FREE_PAYLOAD ||
+                               (bytes <= p->options.frame_bytes && p->sent_credited + bytes <= p->credit));
     if (p->pushed_number != held->number) p->status.pushed++;
     p->pushed_number = held->number;
     p->pushed_ms = p->now_ms;
