@@ -56,7 +56,7 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
         ROW(S, node.allow_insecure, "allow_insecure", BOOL, "false",                                         \
             .help = "Allow connections without keys to and from other machines.")
 
-#define STORE_ROWS(S, PATH)                                                                                  \
+#define STORE_ROWS(S, PATH, KEEP)                                                                            \
     ROW(S, store.path, "store.path", STRING, PATH, .check = check_folder,                                    \
         .help = "Folder of the node's database and payload files; made if it is not there."),                \
         ROW(S, store.durability, "store.durability", CHOICE, "full", .choices = durabilities,                \
@@ -67,7 +67,12 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
         ROW(S, store.checkpoint_records, "store.checkpoint.records", U64, "1000", .min = 1, .max = 1e9,      \
             .help = "A checkpoint is written after so many journal records..."),                             \
         ROW(S, store.checkpoint_bytes, "store.checkpoint.bytes", BYTES, "64MiB", .min = 4096,                \
-            .max = 1099511627776.0, .help = "... or after so many bytes of payload, whichever comes first.")
+            .max = 1099511627776.0,                                                                          \
+            .help = "... or after so many bytes of payload, whichever comes first."),                        \
+        ROW(S, store.checkpoint_keep, "store.checkpoint.keep", U64, KEEP, .max = 1e9,                        \
+            .help = "So many newest checkpoints stay, with the records after the oldest of them, for "       \
+                    "`tributary replay` and to fall back on when files are damaged; 0: all, and every "      \
+                    "record since the beginning.")
 
 #define PARENT_ROWS(S, LISTEN, IN_FLIGHT, RING)                                                              \
     ROW(S, parent.listen, "listen", LIST, LISTEN, .check = trib_endpoint_check_listen,                       \
@@ -113,7 +118,7 @@ const struct trib_option trib_cloud_options[] = {
         .help = "Safetensors file to start from; empty: drawn from plan.seed."),
     FINISH_ROW(trib_cloud_config),
     PARENT_ROWS(trib_cloud_config, "tcp://127.0.0.1:7400", "64MiB", "256MiB"),
-    STORE_ROWS(trib_cloud_config, "run/cloud"),
+    STORE_ROWS(trib_cloud_config, "run/cloud", "8"),
     ROW(trib_cloud_config, keep_models, "store.keep_models", U64, "20", .max = 1e9,
         .help = "Model files of so many newest evaluated versions of a run are kept, and of its best one; "
                 "0: all."),
@@ -133,7 +138,7 @@ const struct trib_option trib_edge_options[] = {
     ROW(trib_edge_config, max_parameters, "limits.parameters", U64, "16777216", .min = 1, .max = 1073741824.0,
         .help = "A run whose model has more parameters than this is refused; an edge needs about four times "
                 "its model in memory."),
-    STORE_ROWS(trib_edge_config, "run/edge"),
+    STORE_ROWS(trib_edge_config, "run/edge", "2"),
 };
 
 const struct trib_option trib_device_options[] = {

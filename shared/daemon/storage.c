@@ -9,6 +9,7 @@
 enum {
     GROUP_RECORDS = 256,
     REQUESTS = 8,
+    SEGMENT_BYTES = 64 * 1024 * 1024,
     CHECKPOINT_RETRY_MS = 30 * 1000,         /* after one that failed */
     RECORD_COST = sizeof(struct trib_record) /* counts as backlog, beside its payload */
 };
@@ -280,10 +281,16 @@ static enum trib_durability durability_of(const struct trib_store_config *config
 }
 
 static enum trib_status open_all(struct trib_storage *s, struct trib_state *state, struct trib_error *err) {
+    const struct trib_store_config *c = s->options.config;
     enum trib_status status = trib_ledger_new(&s->options.ledger, &s->ledger, err);
     if (status != TRIB_OK) return status;
+    /* Segments go whole: none is larger than what a checkpoint makes unnecessary. */
+    uint64_t segment_bytes = c->checkpoint_bytes < SEGMENT_BYTES ? c->checkpoint_bytes : SEGMENT_BYTES;
     struct trib_store_options store = {.path = s->options.path,
-                                       .durability = durability_of(s->options.config),
+                                       .durability = durability_of(c),
+                                       .segment_bytes = segment_bytes,
+                                       .keep_checkpoints =
+                                           c->checkpoint_keep > 0 ? c->checkpoint_keep : TRIB_KEEP_ALL,
                                        .projection = trib_ledger_projection(s->ledger)};
     s->batched = store.durability == TRIB_DURABLE_BATCHED;
     status = trib_store_open(&store, &s->store, err);

@@ -163,33 +163,12 @@ static enum trib_status find_file(const char *path, char out[4096], struct trib_
 
 static enum trib_status check_ledger(sqlite3 *db, const char *path, struct trib_error *err) {
     int64_t found = 0;
-    enum trib_status status = trib_sql_check(db, path, err);
-    if (status != TRIB_OK) return status;
-    status =
+    enum trib_status status =
         trib_sql_number(db, "SELECT count(*) FROM sqlite_master WHERE name = 'run_summary'", 0, &found, err);
     if (status == TRIB_OK && found == 0) {
         status = trib_fail(err, TRIB_INVALID, "%s has no ledger in it", path);
     }
     return status;
-}
-
-/* Where the folder cannot be written and nobody has the file open, SQLite cannot make its index of the
- * write-ahead log; the file alone is then all there is to read. */
-static enum trib_status open_file(const char *path, bool immutable, sqlite3 **db, struct trib_error *err) {
-    char *uri = immutable ? sqlite3_mprintf("file:%s?immutable=1", path) : sqlite3_mprintf("%s", path);
-    if (uri == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to open a ledger");
-    int rc = sqlite3_open_v2(uri, db, SQLITE_OPEN_READONLY | (immutable ? SQLITE_OPEN_URI : 0), NULL);
-    sqlite3_free(uri);
-    if (rc != SQLITE_OK) return trib_sql_fail(err, *db, rc, path);
-    (void)sqlite3_busy_timeout(*db, 5000);
-    return check_ledger(*db, path, err);
-}
-
-static bool has_wal(const char *path) {
-    char wal[4200];
-    struct stat st;
-    (void)snprintf(wal, sizeof wal, "%s-wal", path);
-    return stat(wal, &st) == 0 && st.st_size > 0;
 }
 
 enum trib_status trib_ledger_open_readonly(const char *path, struct trib_ledger_reader **out,
@@ -200,12 +179,8 @@ enum trib_status trib_ledger_open_readonly(const char *path, struct trib_ledger_
     if (status != TRIB_OK) return status;
     struct trib_ledger_reader *reader = trib_alloc(sizeof *reader);
     if (reader == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to open a ledger");
-    status = open_file(file, false, &reader->db, err);
-    if ((status == TRIB_IO || status == TRIB_DENIED) && !has_wal(file) && strpbrk(file, "?#%") == NULL) {
-        (void)sqlite3_close(reader->db);
-        reader->db = NULL;
-        status = open_file(file, true, &reader->db, err);
-    }
+    status = trib_sql_open_readonly(file, NULL, &reader->db, err);
+    if (status == TRIB_OK) status = check_ledger(reader->db, file, err);
     if (status != TRIB_OK) trib_ledger_close(&reader);
     *out = reader;
     return status;

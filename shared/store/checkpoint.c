@@ -43,7 +43,8 @@ static enum trib_status sink_write(void *ctx, const void *data, size_t bytes, st
 enum trib_status trib_store_checkpoint_begin(struct trib_store *store, uint64_t position,
                                              struct trib_sink *sink_out, struct trib_error *err) {
     struct checkpoint *cp = &store->checkpoint;
-    TRIB_ASSERT(cp->fd < 0 && position <= store->position && position >= store->checkpoint_position);
+    TRIB_ASSERT(!store->read_only && cp->fd < 0 && position <= store->position &&
+                position >= store->checkpoint_position);
     if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
     char path[PATH_BYTES];
     uint64_t file = store->checkpoint_file + 1;
@@ -90,12 +91,15 @@ static enum trib_status complete_file(struct trib_store *store, struct trib_erro
     return sync ? folder_sync(files, store->checkpoints, err) : TRIB_OK;
 }
 
-static enum trib_status delete_up_to(struct trib_store *store, const char *sql, uint64_t position,
-                                     struct trib_error *err) {
+/* The oldest checkpoint that stays; none, and nothing is deleted, while there are fewer than asked for. */
+#define OLDEST_KEPT "(SELECT position FROM checkpoints ORDER BY position DESC LIMIT 1 OFFSET ?1)"
+
+static enum trib_status delete_old(struct trib_store *store, const char *sql, struct trib_error *err) {
     sqlite3_stmt *stmt = NULL;
+    if (store->keep_checkpoints > INT64_MAX) return TRIB_OK;
     enum trib_status status = trib_sql_prepare(store->db, sql, &stmt, err);
     if (status != TRIB_OK) return status;
-    (void)sqlite3_bind_int64(stmt, 1, (sqlite3_int64)position);
+    (void)sqlite3_bind_int64(stmt, 1, (sqlite3_int64)store->keep_checkpoints - 1);
     status = trib_sql_run(stmt, err);
     (void)sqlite3_finalize(stmt);
     return status;
@@ -103,14 +107,12 @@ static enum trib_status delete_up_to(struct trib_store *store, const char *sql, 
 
 static enum trib_status put_in_force(struct trib_store *store, struct trib_error *err) {
     const struct checkpoint *cp = &store->checkpoint;
-    uint64_t keep = store->retain_records;
-    uint64_t upto = cp->position > keep ? cp->position - keep : 0;
     enum trib_status status = trib_sql_run(store->begin, err);
     if (status == TRIB_OK) status = checkpoint_row_write(store, cp, err);
     if (status == TRIB_OK)
-        status = delete_up_to(store, "DELETE FROM checkpoints WHERE position < ?1", cp->position, err);
+        status = delete_old(store, "DELETE FROM journal WHERE position <= " OLDEST_KEPT, err);
     if (status == TRIB_OK)
-        status = delete_up_to(store, "DELETE FROM journal WHERE position <= ?1", upto, err);
+        status = delete_old(store, "DELETE FROM checkpoints WHERE position < " OLDEST_KEPT, err);
     if (status == TRIB_OK) status = trib_sql_run(store->commit, err);
     if (status == TRIB_OK) return TRIB_OK;
     store->failed = true;

@@ -57,7 +57,8 @@ struct trib_store {
     struct trib_projection projection;
     enum trib_durability durability;
     char path[PATH_BYTES], folder[PATH_BYTES], checkpoints[PATH_BYTES];
-    uint64_t retain_records;
+    uint64_t keep_checkpoints;
+    bool read_only;
     int lock_fd;
     sqlite3 *db;
     sqlite3_stmt *insert, *begin, *commit;
@@ -65,6 +66,7 @@ struct trib_store {
     struct checkpoint checkpoint;
     struct trib_buf body;
     uint64_t position;
+    uint64_t first_segment;                        /* those before it are not needed */
     uint64_t checkpoint_position, checkpoint_file; /* in force; file 0: none */
     bool failed;
 };
@@ -123,7 +125,8 @@ uint32_t row_crc(const struct row *row);
 /* Reads the current row of a SELECT of row_columns and checks its CRC. */
 enum trib_status row_read(sqlite3_stmt *stmt, struct row *row, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status row_write(sqlite3_stmt *insert, const struct row *row, struct trib_error *err) TRIB_MUST_USE;
-enum trib_status checkpoint_row_read(struct trib_store *store, struct checkpoint *out,
+/* The newest one at or before `position`; out->file is 0 if there is none. */
+enum trib_status checkpoint_row_read(struct trib_store *store, uint64_t position, struct checkpoint *out,
                                      struct trib_error *err) TRIB_MUST_USE;
 enum trib_status checkpoint_row_write(struct trib_store *store, const struct checkpoint *row,
                                       struct trib_error *err) TRIB_MUST_USE;

@@ -87,15 +87,19 @@ static enum trib_status open_checkpoint(struct trib_store *store, const struct c
                      row->position, path);
 }
 
-static enum trib_status recover_checkpoint(struct trib_store *store,
-                                           enum trib_status (*callback)(void *, uint64_t,
-                                                                        const struct trib_feed *,
-                                                                        struct trib_error *),
-                                           void *ctx, struct trib_error *err) {
+typedef enum trib_status (*take_checkpoint)(void *ctx, uint64_t position, const struct trib_feed *feed,
+                                            struct trib_error *err);
+typedef enum trib_status (*take_record)(void *ctx, const struct trib_record *record, struct trib_error *err);
+
+static enum trib_status read_checkpoint(struct trib_store *store, uint64_t position, take_checkpoint take,
+                                        void *ctx, struct trib_error *err) {
     struct checkpoint row;
     char path[PATH_BYTES];
-    enum trib_status status = checkpoint_row_read(store, &row, err);
-    if (status != TRIB_OK || row.file == 0) return status;
+    enum trib_status status = checkpoint_row_read(store, position, &row, err);
+    if (status != TRIB_OK) return status;
+    if (row.file == 0 || row.position != position)
+        return trib_fail(err, TRIB_NOT_FOUND, "no checkpoint of position %" PRIu64 " is kept in %s", position,
+                         store->folder);
     struct reader reader;
     numbered_path(path, store->checkpoints, row.file, ".ckp");
     status = open_checkpoint(store, &row, path, &reader, err);
@@ -104,7 +108,7 @@ static enum trib_status recover_checkpoint(struct trib_store *store,
         reader.offset = reader.at = reader.filled = 0;
         reader.left = row.bytes;
         struct trib_feed feed = {feed_read, &reader};
-        status = callback(ctx, row.position, &feed, err);
+        status = take(ctx, row.position, &feed, err);
     }
     file_close(store->files, &reader.fd);
     trib_free(reader.window);
@@ -113,10 +117,11 @@ static enum trib_status recover_checkpoint(struct trib_store *store,
 
 struct replay {
     struct trib_store *store;
-    enum trib_status (*record)(void *ctx, const struct trib_record *record, struct trib_error *err);
+    take_record take;
     void *ctx;
     int fd;
     uint64_t fd_number;
+    uint64_t from, until, position; /* of the last one taken */
 };
 
 static enum trib_status replay_row(struct replay *replay, const struct row *row, struct trib_error *err) {
@@ -134,34 +139,103 @@ static enum trib_status replay_row(struct replay *replay, const struct row *row,
         status = segment_read(&replay->store->segments, &row->place, row->position, &replay->fd,
                               &replay->fd_number, &record.payload, err);
     }
-    if (status == TRIB_OK) status = replay->record(replay->ctx, &record, err);
+    if (status == TRIB_OK) status = replay->take(replay->ctx, &record, err);
     trib_blob_unref(&record.payload);
     return status;
 }
 
-enum trib_status trib_store_recover(struct trib_store *store,
-                                    enum trib_status (*checkpoint)(void *ctx, uint64_t position,
-                                                                   const struct trib_feed *feed,
-                                                                   struct trib_error *err),
-                                    enum trib_status (*record)(void *ctx, const struct trib_record *record,
-                                                               struct trib_error *err),
-                                    void *ctx, struct trib_error *err) {
-    if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
-    enum trib_status status = recover_checkpoint(store, checkpoint, ctx, err);
-    if (status != TRIB_OK) return status;
-    struct replay replay = {store, record, ctx, -1, 0};
-    char sql[200];
-    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT %s FROM journal WHERE position > %lld ORDER BY position",
-                           row_columns, (long long)store->checkpoint_position);
+/* What is not there: the first rows are not kept, the last ones are not written, the others are lost. */
+static enum trib_status missing(const struct replay *replay, uint64_t found, struct trib_error *err) {
+    uint64_t position = replay->position + 1;
+    if (found == 0)
+        return trib_fail(err, TRIB_NOT_FOUND, "the journal in %s ends at position %" PRIu64,
+                         replay->store->folder, replay->position);
+    if (replay->position == replay->from && replay->from == 0)
+        return trib_fail(err, TRIB_NOT_FOUND,
+                         "the journal in %s is kept from position %" PRIu64 " on; begin at a checkpoint",
+                         replay->store->folder, found);
+    return trib_fail(err, TRIB_CORRUPT,
+                     "the journal has no row at position %" PRIu64
+                     "; restore the folder from a backup, or start with an empty one",
+                     position);
+}
+
+static enum trib_status read_rows(struct replay *replay, struct trib_error *err) {
+    char sql[240];
+    uint64_t until = replay->until < INT64_MAX ? replay->until : INT64_MAX;
+    (void)sqlite3_snprintf(
+        sizeof sql, sql,
+        "SELECT %s FROM journal WHERE position > %lld AND position <= %lld ORDER BY position", row_columns,
+        (long long)replay->from, (long long)until);
     sqlite3_stmt *stmt = NULL;
-    status = trib_sql_prepare(store->db, sql, &stmt, err);
+    enum trib_status status = trib_sql_prepare(replay->store->db, sql, &stmt, err);
     bool more = true;
     while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
         struct row row;
         status = row_read(stmt, &row, err);
-        if (status == TRIB_OK) status = replay_row(&replay, &row, err);
+        if (status == TRIB_OK && row.position != replay->position + 1)
+            status = missing(replay, row.position, err);
+        if (status == TRIB_OK) status = replay_row(replay, &row, err);
+        if (status == TRIB_OK) replay->position = row.position;
     }
     (void)sqlite3_finalize(stmt);
+    if (status == TRIB_OK && replay->until != UINT64_MAX && replay->position < replay->until)
+        status = missing(replay, 0, err);
+    return status;
+}
+
+/* A live node's checkpoint may have deleted what was being read: that is no damage. */
+static enum trib_status explain(struct trib_store *store, const struct replay *replay,
+                                enum trib_status status, struct trib_error *err) {
+    char sql[200];
+    int64_t there = 1;
+    if (status != TRIB_CORRUPT) return status;
+    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT count(*) FROM %s WHERE position = %lld",
+                           replay->from > 0 ? "checkpoints" : "journal",
+                           (long long)(replay->from > 0 ? replay->from : 1));
+    if (trib_sql_number(store->db, sql, 1, &there, NULL) != TRIB_OK || there != 0) return status;
+    return trib_fail(
+        err, TRIB_AGAIN,
+        "the node that writes to %s deleted what was being read; try again from a newer checkpoint",
+        store->folder);
+}
+
+enum trib_status trib_store_replay(struct trib_store *store, uint64_t from, uint64_t until,
+                                   take_checkpoint checkpoint, take_record record, void *ctx,
+                                   struct trib_error *err) {
+    struct replay replay = {store, record, ctx, -1, 0, from, until, from};
+    if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
+    /* One view of the rows for all of it. */
+    enum trib_status status = store->read_only ? trib_sql_exec(store->db, "BEGIN", err) : TRIB_OK;
+    if (status != TRIB_OK) return status;
+    if (from > 0) status = read_checkpoint(store, from, checkpoint, ctx, err);
+    if (status == TRIB_OK && until > from) status = read_rows(&replay, err);
     file_close(store->files, &replay.fd);
+    if (!store->read_only) return status;
+    (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    return explain(store, &replay, status, err);
+}
+
+enum trib_status trib_store_recover(struct trib_store *store, take_checkpoint checkpoint, take_record record,
+                                    void *ctx, struct trib_error *err) {
+    return trib_store_replay(store, store->checkpoint_position, UINT64_MAX, checkpoint, record, ctx, err);
+}
+
+enum trib_status trib_store_checkpoints(struct trib_store *store,
+                                        enum trib_status (*each)(void *ctx,
+                                                                 const struct trib_store_checkpoint *it,
+                                                                 struct trib_error *err),
+                                        void *ctx, struct trib_error *err) {
+    sqlite3_stmt *stmt = NULL;
+    bool more = true;
+    enum trib_status status = trib_sql_prepare(
+        store->db, "SELECT position, bytes, made_ms FROM checkpoints ORDER BY position", &stmt, err);
+    while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
+        struct trib_store_checkpoint it = {.position = (uint64_t)sqlite3_column_int64(stmt, 0),
+                                           .bytes = (uint64_t)sqlite3_column_int64(stmt, 1),
+                                           .made_ms = (uint64_t)sqlite3_column_int64(stmt, 2)};
+        status = each(ctx, &it, err);
+    }
+    (void)sqlite3_finalize(stmt);
     return status;
 }

@@ -78,15 +78,16 @@ static uint32_t checkpoint_crc(const struct checkpoint *row) {
     return crc32c(0, fixed, sizeof fixed);
 }
 
-enum trib_status checkpoint_row_read(struct trib_store *store, struct checkpoint *out,
+enum trib_status checkpoint_row_read(struct trib_store *store, uint64_t position, struct checkpoint *out,
                                      struct trib_error *err) {
     sqlite3_stmt *stmt = NULL;
     enum trib_status status =
         trib_sql_prepare(store->db,
                          "SELECT position, file, bytes, file_crc32c, row_crc32c FROM checkpoints "
-                         "ORDER BY position DESC LIMIT 1",
+                         "WHERE position <= ?1 ORDER BY position DESC LIMIT 1",
                          &stmt, err);
     if (status != TRIB_OK) return status;
+    (void)sqlite3_bind_int64(stmt, 1, position < INT64_MAX ? (sqlite3_int64)position : INT64_MAX);
     *out = (struct checkpoint){.fd = -1};
     bool row = false;
     status = trib_sql_step(stmt, &row, err);

@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 static enum trib_status status_of(int rc) {
     switch (rc & 0xff) {
@@ -100,6 +102,37 @@ enum trib_status trib_sql_check(sqlite3 *db, const char *path, struct trib_error
                          path, version, TRIB_SQL_VERSION);
     }
     return TRIB_OK;
+}
+
+/* Where the folder cannot be written and nobody has the file open, SQLite cannot make its index of the
+ * write-ahead log; the file alone is then all there is to read. */
+static enum trib_status open_one(const char *path, const char *vfs, bool immutable, sqlite3 **out,
+                                 struct trib_error *err) {
+    char *uri = immutable ? sqlite3_mprintf("file:%s?immutable=1", path) : sqlite3_mprintf("%s", path);
+    if (uri == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to open %s", path);
+    int rc = sqlite3_open_v2(uri, out, SQLITE_OPEN_READONLY | (immutable ? SQLITE_OPEN_URI : 0), vfs);
+    sqlite3_free(uri);
+    if (rc != SQLITE_OK) return trib_sql_fail(err, *out, rc, path);
+    (void)sqlite3_busy_timeout(*out, 5000);
+    return trib_sql_check(*out, path, err);
+}
+
+static bool has_log(const char *path) {
+    char wal[4200];
+    struct stat st;
+    (void)snprintf(wal, sizeof wal, "%s-wal", path);
+    return stat(wal, &st) == 0 && st.st_size > 0;
+}
+
+enum trib_status trib_sql_open_readonly(const char *path, const char *vfs, sqlite3 **out,
+                                        struct trib_error *err) {
+    *out = NULL;
+    enum trib_status status = open_one(path, vfs, false, out, err);
+    if (status != TRIB_IO && status != TRIB_DENIED) return status;
+    if (vfs != NULL || has_log(path) || strpbrk(path, "?#%") != NULL) return status;
+    (void)sqlite3_close(*out);
+    *out = NULL;
+    return open_one(path, vfs, true, out, err);
 }
 
 static enum trib_status take_statements(sqlite3 *db, const char *component,

@@ -32,6 +32,11 @@ enum trib_status trib_sql_number(sqlite3 *db, const char *sql, int64_t fallback,
  * empty database is fine. */
 enum trib_status trib_sql_check(sqlite3 *db, const char *path, struct trib_error *err) TRIB_MUST_USE;
 
+/* Opens a database of ours for reading, while others may have it open and write. TRIB_IO where there is none,
+ * and what trib_sql_check says. *out is to be closed in any case (it may be NULL). */
+enum trib_status trib_sql_open_readonly(const char *path, const char *vfs, sqlite3 **out,
+                                        struct trib_error *err) TRIB_MUST_USE;
+
 /* A step of a component's schema: the statements that bring it to `version` of the file. */
 struct trib_sql_step_row {
     int version;

@@ -115,20 +115,9 @@ static enum trib_status prepare(struct trib_store *store, struct trib_error *err
     return status;
 }
 
-enum trib_status trib_store_open(const struct trib_store_options *options, struct trib_store **out,
-                                 struct trib_error *err) {
-    struct trib_store *store = trib_alloc(sizeof *store);
-    if (store == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a store");
-    store->files = options->files != NULL ? options->files : &trib_file_real;
-    store->durability = options->durability;
-    store->retain_records = options->retain_records;
-    store->lock_fd = store->checkpoint.fd = -1;
-    store->segments = (struct segments){.files = store->files, .fd = -1};
-    store->segments.synced = options->durability != TRIB_DURABLE_NONE;
-    store->segments.limit_bytes = options->segment_bytes != 0 ? options->segment_bytes : (uint64_t)64 << 20;
-    trib_buf_init(&store->body, 0);
-    enum trib_status status = set_paths(store, options->path, err);
-    if (status == TRIB_OK) status = folder_make(store->files, store->folder, err);
+static enum trib_status open_to_write(struct trib_store *store, const struct trib_store_options *options,
+                                      struct trib_error *err) {
+    enum trib_status status = folder_make(store->files, store->folder, err);
     if (status == TRIB_OK)
         status = folder_lock(store->files, store->folder, "store.lock", &store->lock_fd, err);
     if (status == TRIB_OK) status = harden_log(store, err);
@@ -139,6 +128,39 @@ enum trib_status trib_store_open(const struct trib_store_options *options, struc
         status = prepare(store, err);
     }
     if (status == TRIB_OK && store->segments.synced) status = folder_sync(store->files, store->folder, err);
+    return status;
+}
+
+static enum trib_status open_to_read(struct trib_store *store, const char *vfs, struct trib_error *err) {
+    int64_t position = 0;
+    struct checkpoint in_force;
+    enum trib_status status = trib_sql_open_readonly(store->path, vfs, &store->db, err);
+    if (status == TRIB_OK)
+        status = trib_sql_number(store->db, "SELECT max(position) FROM journal", 0, &position, err);
+    if (status == TRIB_OK) status = checkpoint_row_read(store, UINT64_MAX, &in_force, err);
+    if (status != TRIB_OK) return status;
+    store->checkpoint_position = in_force.position;
+    store->position = (uint64_t)position > in_force.position ? (uint64_t)position : in_force.position;
+    return TRIB_OK;
+}
+
+enum trib_status trib_store_open(const struct trib_store_options *options, struct trib_store **out,
+                                 struct trib_error *err) {
+    struct trib_store *store = trib_alloc(sizeof *store);
+    if (store == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a store");
+    store->files = options->files != NULL ? options->files : &trib_file_real;
+    store->durability = options->durability;
+    store->keep_checkpoints = options->keep_checkpoints != 0 ? options->keep_checkpoints : 1;
+    store->read_only = options->read_only;
+    store->lock_fd = store->checkpoint.fd = -1;
+    store->segments = (struct segments){.files = store->files, .fd = -1};
+    store->segments.synced = options->durability != TRIB_DURABLE_NONE;
+    store->segments.limit_bytes = options->segment_bytes != 0 ? options->segment_bytes : (uint64_t)64 << 20;
+    trib_buf_init(&store->body, 0);
+    enum trib_status status = set_paths(store, options->path, err);
+    if (status == TRIB_OK)
+        status =
+            store->read_only ? open_to_read(store, options->vfs, err) : open_to_write(store, options, err);
     if (status != TRIB_OK) trib_store_close(&store);
     *out = store;
     return status;
@@ -188,6 +210,7 @@ static enum trib_status write_group(struct trib_store *store, const struct trib_
 
 enum trib_status trib_store_write(struct trib_store *store, const struct trib_record *records, size_t count,
                                   struct trib_error *err) {
+    TRIB_ASSERT(!store->read_only);
     if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
     if (count == 0) return TRIB_OK;
     for (size_t i = 0; i < count; i++) TRIB_ASSERT(records[i].position == store->position + 1 + i);

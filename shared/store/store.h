@@ -19,6 +19,7 @@
 #include "shared/base/stream.h"
 #include "shared/state/record.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -63,12 +64,20 @@ struct trib_projection {
     void (*close)(void *ctx);
 };
 
+#define TRIB_KEEP_ALL UINT64_MAX
+
 struct trib_store_options {
     const char *path; /* of the SQLite file; its folder is made if it is missing */
     enum trib_durability durability;
-    uint64_t segment_bytes;  /* a new segment is begun above this size; 0: 64 MiB */
-    uint64_t retain_records; /* so many records at or before a checkpoint stay, for replay; 0: none */
-    const char *vfs;         /* SQLite VFS; NULL: the default one */
+    uint64_t segment_bytes; /* a new segment is begun above this size; 0: 64 MiB */
+    /* So many newest checkpoints stay, with the records after the oldest of them, for replay and as a
+     * fallback; 0: one, TRIB_KEEP_ALL: all, and every record from the first on. */
+    uint64_t keep_checkpoints;
+    /* Only read: nothing is locked, made or cut, and another process may have it open and go on writing. Only
+     * trib_store_position, _checkpoints, _recover and _replay are allowed. `durability`, `projection` and
+     * `keep_checkpoints` mean nothing then. */
+    bool read_only;
+    const char *vfs;                   /* SQLite VFS; NULL: the default one */
     const struct trib_file_ops *files; /* NULL: trib_file_real; must outlive the store */
     struct trib_projection projection; /* all NULL: none; ctx must outlive the store */
 };
@@ -82,7 +91,7 @@ enum trib_status trib_store_open(const struct trib_store_options *options, struc
 /* Flushes nothing that was not reported; an unfinished checkpoint is dropped. NULL is fine. */
 void trib_store_close(struct trib_store **store);
 
-/* Of the last record written (or of the checkpoint); 0 in a new store. */
+/* Of the last record written (or of the checkpoint); 0 in a new store. Read-only: when it was opened. */
 uint64_t trib_store_position(const struct trib_store *store);
 
 /* Writes a group: all of it or nothing. Positions must go on from trib_store_position. After a failure the
@@ -102,11 +111,39 @@ enum trib_status trib_store_recover(struct trib_store *store,
                                                                struct trib_error *err),
                                     void *ctx, struct trib_error *err) TRIB_MUST_USE;
 
+/* ---- what is kept of the past ---- */
+
+struct trib_store_checkpoint {
+    uint64_t position; /* of the last record in it */
+    uint64_t bytes;
+    uint64_t made_ms; /* ms since 1970, by this machine's clock */
+};
+/* Every checkpoint that is kept, oldest first; the last one is in force. */
+enum trib_status trib_store_checkpoints(struct trib_store *store,
+                                        enum trib_status (*each)(void *ctx,
+                                                                 const struct trib_store_checkpoint *it,
+                                                                 struct trib_error *err),
+                                        void *ctx, struct trib_error *err) TRIB_MUST_USE;
+/* As trib_store_recover, from the checkpoint at position `from` (0: from the first record ever, without one)
+ * to the record at `until` (UINT64_MAX: to the last one there is). Where `from` is `until`, only the
+ * checkpoint. TRIB_NOT_FOUND: there is no such checkpoint, or the records are not kept any more, or not there
+ * yet; TRIB_AGAIN (read-only): the process that writes here deleted them meanwhile. */
+enum trib_status trib_store_replay(struct trib_store *store, uint64_t from, uint64_t until,
+                                   enum trib_status (*checkpoint)(void *ctx, uint64_t position,
+                                                                  const struct trib_feed *feed,
+                                                                  struct trib_error *err),
+                                   enum trib_status (*record)(void *ctx, const struct trib_record *record,
+                                                              struct trib_error *err),
+                                   void *ctx, struct trib_error *err) TRIB_MUST_USE;
+
+/* ---- checkpoints ---- */
+
 /* A checkpoint of the state after `position`, which must be written already. Fill the sink, then commit or
  * abort; records may be written in between. Only one at a time. Commit syncs the file, then in one
- * transaction makes it the checkpoint and deletes the rows that it contains (but retain_records); segments
- * and checkpoints that nothing needs any more go afterwards. A failed begin, sink write or commit leaves the
- * older checkpoint in force; only where the transaction itself failed must the store be opened again. */
+ * transaction makes it the checkpoint and deletes what keep_checkpoints does not ask for: older checkpoints,
+ * and the rows up to the oldest one that stays; segments and files that nothing needs any more go afterwards.
+ * A failed begin, sink write or commit leaves the older checkpoint in force; only where the transaction
+ * itself failed must the store be opened again. */
 enum trib_status trib_store_checkpoint_begin(struct trib_store *store, uint64_t position,
                                              struct trib_sink *sink_out,
                                              struct trib_error *err) TRIB_MUST_USE;

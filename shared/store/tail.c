@@ -16,36 +16,57 @@ struct settle {
     uint64_t group;
 };
 
-/* Every row in order: CRCs, no holes. */
+static void note_place(struct settle *settle, const struct row *row) {
+    if (row->place.segment == 0) return;
+    settle->last_segment = row->place.segment;
+    settle->end = row->place.offset + FRAME_HEADER_BYTES + row->place.length;
+    settle->position = row->position;
+}
+
+/* Of the rows that are kept from before the checkpoint only the last one with a payload matters here: where
+ * segments end. They are checked when they are read. */
+static enum trib_status check_kept(struct settle *settle, struct trib_error *err) {
+    const struct trib_store *store = settle->store;
+    char sql[200];
+    (void)sqlite3_snprintf(
+        sizeof sql, sql,
+        "SELECT %s FROM journal WHERE position <= %lld AND segment > 0 ORDER BY position DESC LIMIT 1",
+        row_columns, (long long)store->checkpoint_position);
+    sqlite3_stmt *stmt = NULL;
+    bool found = false;
+    struct row row;
+    enum trib_status status = trib_sql_prepare(store->db, sql, &stmt, err);
+    if (status == TRIB_OK) status = trib_sql_step(stmt, &found, err);
+    if (found) status = row_read(stmt, &row, err);
+    if (found && status == TRIB_OK) note_place(settle, &row);
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
+/* Every row after the checkpoint in order: CRCs, no holes. */
 static enum trib_status check_rows(struct settle *settle, struct trib_error *err) {
     struct trib_store *store = settle->store;
     char sql[200];
-    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT %s FROM journal ORDER BY position", row_columns);
+    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT %s FROM journal WHERE position > %lld ORDER BY position",
+                           row_columns, (long long)store->checkpoint_position);
     sqlite3_stmt *stmt = NULL;
     enum trib_status status = trib_sql_prepare(store->db, sql, &stmt, err);
-    bool more = true, first = true;
+    bool more = true;
+    store->position = store->checkpoint_position;
     while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
         struct row row;
         status = row_read(stmt, &row, err);
         if (status != TRIB_OK) break;
-        bool joins =
-            first ? row.position <= store->checkpoint_position + 1 : row.position == store->position + 1;
-        if (!joins) {
+        if (row.position != store->position + 1) {
             status = trib_fail(err, TRIB_CORRUPT,
                                "the journal has no row at position %" PRIu64
                                "; restore the folder from a backup, or start with an empty one",
-                               (first ? store->checkpoint_position : store->position) + 1);
+                               store->position + 1);
         }
         store->position = row.position;
-        first = false;
-        if (row.place.segment == 0) continue;
-        settle->last_segment = row.place.segment;
-        settle->end = row.place.offset + FRAME_HEADER_BYTES + row.place.length;
-        settle->position = row.position;
+        note_place(settle, &row);
     }
     (void)sqlite3_finalize(stmt);
-    if (status == TRIB_OK && store->position < store->checkpoint_position)
-        store->position = store->checkpoint_position;
     return status;
 }
 
@@ -135,11 +156,12 @@ static enum trib_status adopt_spare(void *ctx, uint64_t number, const char *path
 enum trib_status store_settle(struct trib_store *store, struct trib_error *err) {
     struct settle settle = {.store = store};
     struct checkpoint in_force;
-    enum trib_status status = checkpoint_row_read(store, &in_force, err);
+    enum trib_status status = checkpoint_row_read(store, UINT64_MAX, &in_force, err);
     if (status != TRIB_OK) return status;
     store->checkpoint_position = in_force.position;
     store->checkpoint_file = in_force.file;
-    status = check_rows(&settle, err);
+    status = check_kept(&settle, err);
+    if (status == TRIB_OK) status = check_rows(&settle, err);
     const char *folder = store->segments.folder;
     if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".seg", check_segment, &settle, err);
     if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".seg", drop_behind, &settle, err);
@@ -151,42 +173,52 @@ enum trib_status store_settle(struct trib_store *store, struct trib_error *err) 
     return status;
 }
 
-struct sweep {
-    struct trib_store *store;
-    sqlite3_stmt *rows_in;
-};
-
 static enum trib_status sweep_segment(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
-    struct sweep *sweep = ctx;
-    bool needed = true;
-    if (number >= sweep->store->segments.number) return TRIB_OK;
-    (void)sqlite3_bind_int64(sweep->rows_in, 1, (sqlite3_int64)number);
-    enum trib_status status = trib_sql_step(sweep->rows_in, &needed, err);
-    (void)sqlite3_reset(sweep->rows_in);
-    if (status == TRIB_OK && !needed) segment_retire(&sweep->store->segments, number, path);
-    return status;
+    struct trib_store *store = ctx;
+    (void)err;
+    if (number < store->first_segment) segment_retire(&store->segments, number, path);
+    return TRIB_OK;
 }
 
 static enum trib_status sweep_checkpoint(void *ctx, uint64_t number, const char *path,
                                          struct trib_error *err) {
+    struct trib_store *store = ctx;
+    char sql[80];
+    int64_t stays = 0;
+    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT count(*) FROM checkpoints WHERE file = %lld",
+                           (long long)number);
+    enum trib_status status = trib_sql_number(store->db, sql, 0, &stays, err);
+    if (status == TRIB_OK && stays == 0) (void)store->files->unlink(store->files->ctx, path);
+    return status;
+}
+
+static enum trib_status sweep_unfinished(void *ctx, uint64_t number, const char *path,
+                                         struct trib_error *err) {
     const struct trib_store *store = ctx;
+    (void)number;
     (void)err;
-    if (number != store->checkpoint_file) (void)store->files->unlink(store->files->ctx, path);
+    (void)store->files->unlink(store->files->ctx, path);
     return TRIB_OK;
 }
 
+/* Segments are filled in the order of positions: what is before the oldest row's is needed no more. */
+static enum trib_status find_first_segment(struct trib_store *store) {
+    int64_t first = 0;
+    enum trib_status status =
+        trib_sql_number(store->db, "SELECT segment FROM journal WHERE segment > 0 ORDER BY position LIMIT 1",
+                        (int64_t)store->segments.number, &first, NULL);
+    store->first_segment = (uint64_t)first;
+    return status;
+}
+
 void store_sweep(struct trib_store *store) {
-    struct sweep sweep = {.store = store};
-    if (trib_sql_prepare(store->db, "SELECT 1 FROM journal WHERE segment = ?1 LIMIT 1", &sweep.rows_in,
-                         NULL) == TRIB_OK) {
-        if (folder_numbers(store->files, store->segments.folder, ".seg", sweep_segment, &sweep, NULL) !=
-            TRIB_OK)
-            errno = 0;
-    }
-    (void)sqlite3_finalize(sweep.rows_in);
-    if (store->checkpoint.fd >= 0) return;
-    if (folder_numbers(store->files, store->checkpoints, ".ckp", sweep_checkpoint, store, NULL) != TRIB_OK)
-        errno = 0;
-    if (folder_numbers(store->files, store->checkpoints, ".tmp", sweep_checkpoint, store, NULL) != TRIB_OK)
-        errno = 0;
+    const struct trib_file_ops *files = store->files;
+    enum trib_status status = find_first_segment(store);
+    if (status == TRIB_OK)
+        status = folder_numbers(files, store->segments.folder, ".seg", sweep_segment, store, NULL);
+    if (status == TRIB_OK)
+        status = folder_numbers(files, store->checkpoints, ".ckp", sweep_checkpoint, store, NULL);
+    if (status == TRIB_OK && store->checkpoint.fd < 0)
+        status = folder_numbers(files, store->checkpoints, ".tmp", sweep_unfinished, store, NULL);
+    if (status != TRIB_OK) errno = 0; /* the next sweep comes to it */
 }

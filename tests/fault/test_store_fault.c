@@ -56,8 +56,11 @@ struct outcome {
 };
 
 static struct trib_store_options options_for(const struct simfs *disk) {
-    return (struct trib_store_options){
-        .path = path, .segment_bytes = 2500, .vfs = simfs_vfs(disk), .files = simfs_files(disk)};
+    return (struct trib_store_options){.path = path,
+                                       .segment_bytes = 2500,
+                                       .keep_checkpoints = 2,
+                                       .vfs = simfs_vfs(disk),
+                                       .files = simfs_files(disk)};
 }
 
 static bool write_some(struct trib_store *store, size_t count, struct outcome *o) {
@@ -117,6 +120,26 @@ static uint64_t reopened(const struct simfs *disk, const struct outcome *o, cons
     return position;
 }
 
+static enum trib_status oldest(void *ctx, const struct trib_store_checkpoint *it, struct trib_error *err) {
+    uint64_t *position = ctx;
+    (void)err;
+    if (*position == UINT64_MAX) *position = it->position;
+    return TRIB_OK;
+}
+
+/* From the oldest checkpoint on, or from the first record while there are too few to delete any. */
+static void check_history(struct trib_store *store, const char *when, long at) {
+    uint64_t from = UINT64_MAX;
+    struct trib_error err = {0};
+    struct kit_seen seen;
+    enum trib_status status = trib_store_checkpoints(store, oldest, &from, &err);
+    if (status == TRIB_OK && from == UINT64_MAX) from = 0;
+    if (status == TRIB_OK) status = kit_replay(store, from, UINT64_MAX, BYTES, &seen, &err);
+    if (status != TRIB_OK) fail_msg("%s %ld: replay: %s", when, at, err.text);
+    if (seen.wrong || seen.count != trib_store_position(store) - from)
+        fail_msg("%s %ld: what is replayed is not what was written", when, at);
+}
+
 static void crash(struct simfs *disk, struct trib_store **store) {
     simfs_cut(disk);
     trib_store_close(store);
@@ -128,6 +151,7 @@ static void check(struct simfs *disk, const struct outcome *o, const char *when,
     struct trib_error err = {0};
     simfs_set_faults(disk, NULL);
     uint64_t position = reopened(disk, o, when, at, &store);
+    check_history(store, when, at);
     crash(disk, &store);
     /* What it said after opening may have been acted upon. */
     struct outcome said = {.reported = position, .handed = position, .checkpoint = o->checkpoint};
@@ -199,6 +223,7 @@ static void test_many_lives(void **state) {
             simfs_set_faults(disk, NULL);
             struct trib_store *store = NULL;
             o.reported = o.handed = reopened(disk, &o, "life", life, &store);
+            check_history(store, "life", life);
             crash(disk, &store);
         }
         simfs_free(&disk);

@@ -152,3 +152,9 @@ enum trib_status kit_recover(struct trib_store *store, size_t bytes, struct kit_
     *seen = (struct kit_seen){.bytes = bytes};
     return trib_store_recover(store, see_checkpoint, see_record, seen, err);
 }
+
+enum trib_status kit_replay(struct trib_store *store, uint64_t from, uint64_t until, size_t bytes,
+                            struct kit_seen *seen, struct trib_error *err) {
+    *seen = (struct kit_seen){.bytes = bytes};
+    return trib_store_replay(store, from, until, see_checkpoint, see_record, seen, err);
+}

@@ -34,5 +34,8 @@ struct kit_seen {
 /* Recovers, comparing every field and payload with kit_record and kit_checkpoint. */
 enum trib_status kit_recover(struct trib_store *store, size_t bytes, struct kit_seen *seen,
                              struct trib_error *err);
+/* The same by trib_store_replay. */
+enum trib_status kit_replay(struct trib_store *store, uint64_t from, uint64_t until, size_t bytes,
+                            struct kit_seen *seen, struct trib_error *err);
 
 #endif

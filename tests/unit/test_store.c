@@ -211,25 +211,6 @@ static void test_abandoned_checkpoint(void **state) {
     trib_store_close(&store);
 }
 
-static void test_retention(void **state) {
-    struct trib_error err = {0};
-    struct trib_store_options options = {.segment_bytes = 4000, .retain_records = 10};
-    struct trib_store *store = open_with(*state, options);
-    write_records(store, 40, 500);
-    assert_int_equal(kit_checkpoint(store, 38, 100, &err), TRIB_OK);
-    trib_store_close(&store);
-    sqlite3 *db = NULL;
-    int64_t first = 0;
-    const struct kit *kit = *state;
-    assert_int_equal(sqlite3_open(kit->path, &db), SQLITE_OK);
-    assert_int_equal(trib_sql_number(db, "SELECT min(position) FROM journal", 0, &first, &err), TRIB_OK);
-    assert_int_equal(first, 29);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    store = open_with(*state, options);
-    expect_recovered(store, 38, 40, 500);
-    trib_store_close(&store);
-}
-
 static void test_second_process_is_refused(void **state) {
     struct trib_store *store = open_store(*state);
     char words[64];
@@ -504,7 +485,6 @@ int main(void) {
         T(test_segment_is_written_over),
         T(test_checkpoint_twice_at_one_position),
         T(test_abandoned_checkpoint),
-        T(test_retention),
         T(test_second_process_is_refused),
         T(test_newer_schema_is_left_alone),
         T(test_foreign_files_are_refused),
