@@ -17,7 +17,7 @@ enum trib_status trib_aggregator_new(const struct trib_aggregator_options *optio
     if (a->options.max_peers == 0) a->options.max_peers = 10000;
     if (a->options.max_peers > 65535) a->options.max_peers = 65535;
     if (a->options.budget_bytes == 0) a->options.budget_bytes = 8u << 20;
-    if (a->options.chunk_bytes == 0) a->options.chunk_bytes = 256 * 1024;
+    if (a->options.window_bytes == 0) a->options.window_bytes = 4u << 20;
     a->state = state;
     a->outbox = outbox;
     a->rng = trib_rng_seed(options->seed, 1);
@@ -29,8 +29,7 @@ enum trib_status trib_aggregator_new(const struct trib_aggregator_options *optio
 static void close_session(struct trib_aggregator *a, struct session *s) {
     if (s->number == 0) return;
     trib_aggregator_forget_offer(a, s);
-    a->status.in_flight_bytes -= s->incoming.blob != NULL ? s->incoming.total : 0;
-    trib_inbound_drop(&s->incoming);
+    trib_aggregator_drop_incoming(a, s);
     trib_outbound_drop(&s->outgoing);
     trib_free(s->offer);
     a->region_known = false;
@@ -286,17 +285,15 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
     if (peer == NULL) return;
     size_t index = (size_t)(peer - a->state->peers);
     struct presence *presence = presence_of(a, index);
-    struct trib_inbound going_on = {0};
+    struct session kept = {0};
     if (presence != NULL && presence->session != 0) { /* the newest HELLO owns the name */
         struct session *old = &a->sessions[presence->session - 1];
-        a->status.in_flight_bytes -= old->incoming.blob != NULL ? old->incoming.total : 0;
-        going_on = old->incoming; /* a transfer goes on where it stopped */
-        old->incoming = (struct trib_inbound){0};
+        trib_aggregator_hand_over(a, old, &kept); /* it goes on where it stopped, when it is offered again */
         close_session(a, old);
     }
     struct session *s = presence != NULL ? free_session(a) : NULL;
     if (s == NULL) {
-        trib_inbound_drop(&going_on);
+        trib_aggregator_drop_incoming(a, &kept);
         trib_aggregator_error(a, route, 0, TRIB_CODE_BUSY, 0, 10000, "out of memory");
         return;
     }
@@ -307,9 +304,9 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
                           .last_seen_ms = a->now_ms,
                           .active = true,
                           .subscribed = msg->subscribe != 0,
-                          .incoming = going_on,
                           .piece_ms = a->now_ms};
-    a->status.in_flight_bytes += going_on.blob != NULL ? going_on.total : 0;
+    trib_pace_init(&s->pace, a->options.window_bytes, false);
+    trib_aggregator_hand_over(a, &kept, s);
     presence->session = (uint32_t)slot + 1;
     a->open_count++;
     a->region_known = false;
@@ -356,7 +353,7 @@ static void on_session(struct trib_aggregator *a, struct session *s, const struc
     case TRIB_CHUNK: trib_aggregator_on_chunk(a, s, msg, payload); break;
     case TRIB_CREDIT:
         if (msg->number != s->outgoing.number) break;
-        trib_outbound_grant(&s->outgoing, (size_t)msg->offset, (size_t)msg->chunk_bytes,
+        trib_outbound_grant(&s->outgoing, a->now_ms, (size_t)msg->offset, (size_t)msg->chunk_bytes,
                             (size_t)msg->window_bytes);
         trib_aggregator_send_pieces(a, s);
         break;
@@ -423,15 +420,6 @@ void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_ch
     on_session(a, s, &msg, payload, wire);
 }
 
-/* Room for others; the child offers again if it still wants to. */
-static void drop_stalled(struct trib_aggregator *a, struct session *s) {
-    if (s->incoming.blob == NULL || a->now_ms - s->piece_ms <= STALLED_MS) return;
-    trib_aggregator_event(a, TRIB_LOG_WARN, "transfer_stalled", "peer=%s number=%" PRIu64 " bytes=%zu",
-                          trib_session_peer(a, s)->identity, s->incoming.number, s->incoming.have);
-    a->status.in_flight_bytes -= s->incoming.total;
-    trib_inbound_drop(&s->incoming);
-}
-
 /* A quiet child is not counted on; it keeps its session. */
 static void look_over(struct trib_aggregator *a) {
     if (a->now_ms - a->liveness_ms < LIVENESS_MS) return;
@@ -440,8 +428,10 @@ static void look_over(struct trib_aggregator *a) {
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *s = &a->sessions[i];
         if (s->number == 0) continue;
-        drop_stalled(a, s);
-        if (!s->active || a->now_ms - s->last_seen_ms <= limit) continue;
+        trib_aggregator_look_at_transfer(a, s);
+        /* What it says waits behind its own pieces. */
+        uint64_t pieces_ms = s->incoming.blob != NULL ? trib_pace_drain_ms(&s->pace) : 0;
+        if (!s->active || a->now_ms - s->last_seen_ms <= limit + pieces_ms) continue;
         s->active = false;
         a->status.active--;
         a->region_known = false;

@@ -16,7 +16,7 @@ struct trib_aggregator_options {
                          at most 65,535) */
     size_t budget_bytes; /* payloads of all children on their way here and not written yet, together (0: 8
                             MiB); as many again that were made to be sent to them */
-    size_t chunk_bytes;  /* pieces of offered payloads (0: 256 KiB) */
+    size_t window_bytes; /* of one payload, on their way at a time (0: 4 MiB); usually far less (pace.h) */
 };
 
 struct trib_aggregator;
@@ -64,8 +64,10 @@ struct trib_aggregator_status {
     uint64_t accepted, refused, malformed; /* since start */
     uint64_t up_bytes, down_bytes;         /* from and to children, ZMTP headers included, since start */
     uint64_t models_sent;
-    uint64_t in_flight_bytes;
-    uint64_t staleness_sum; /* of accepted updates */
+    uint64_t in_flight_bytes; /* room that updates have which come in pieces */
+    uint64_t parked_bytes;    /* pieces of those that had to give their room to others */
+    uint64_t offers_waiting;  /* updates that wait for room */
+    uint64_t staleness_sum;   /* of accepted updates */
 };
 struct trib_aggregator_status trib_aggregator_status(const struct trib_aggregator *a);
 

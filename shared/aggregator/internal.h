@@ -7,9 +7,10 @@
 #include "shared/wire/transfer.h"
 
 enum {
-    WINDOW_CHUNKS = 4,       /* chunks of an offered update on their way */
     LIVENESS_MS = 1000,      /* sessions are looked over so often */
-    STALLED_MS = 120 * 1000, /* a transfer without a piece for so long gives its room back */
+    YIELD_MS = 5 * 1000,     /* a transfer without a piece for so long gives its room to those that wait */
+    STALLED_MS = 180 * 1000, /* ... even what came of it, where there is no room to keep it, */
+    FORGET_MS = 600 * 1000,  /* and then for nobody's sake: 16 KiB take that long at 220 bit/s */
     EVENTS_PER_SECOND = 20,  /* of peers, into the ledger: a hostile one must not fill the disk */
     FLAPS = 5,               /* incarnation changes of one name within FLAP_MS: two participants share it */
     FLAP_MS = 30 * 1000,
@@ -37,7 +38,10 @@ struct session {
     bool offering;           /* waits for its turn to send what it offered */
     struct offer *offer;     /* owned; NULL: none */
     struct trib_inbound incoming;
-    uint64_t piece_ms; /* when its last piece came */
+    struct trib_pace pace; /* of what comes in */
+    size_t room;           /* bytes that `incoming` counts with: all of it, or, parked, what came */
+    bool parked;
+    uint64_t piece_ms; /* when its last piece came, or it was let in */
     struct trib_outbound outgoing;
     size_t offer_next; /* FIFO of those that wait: slot + 1, 0: none */
 };
@@ -105,13 +109,31 @@ uint64_t trib_aggregator_grant(const struct trib_aggregator *a);
 /* push.c */
 void trib_aggregator_on_push(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
                              struct trib_blob *payload, size_t wire_bytes);
+/* Judges an update whose payload is here (or is refused without it, `payload` NULL), and answers. */
+void trib_aggregator_judge(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
+                           struct trib_blob *payload, size_t wire_bytes);
+/* TRIB_INVALID: it would be refused, whatever its payload; TRIB_NOMEM. */
+enum trib_status trib_aggregator_look_at_offer(const struct trib_aggregator *a, const struct session *session,
+                                               const struct trib_msg *msg) TRIB_MUST_USE;
+/* No verdict: the child offers it again. */
+void trib_aggregator_out_of_memory(struct trib_aggregator *a, const struct session *session, uint64_t number);
+/* Sums the regions of active children, if something has changed. */
+void trib_aggregator_sum_regions(struct trib_aggregator *a);
+
+/* offers.c */
+void trib_aggregator_on_offer(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
+                              size_t wire_bytes);
 void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
                               struct trib_blob *payload);
 /* Lets children that wait with an offer begin, as far as the budget goes. */
 void trib_aggregator_grant_offers(struct trib_aggregator *a);
-/* Sums the regions of active children, if something has changed. */
-void trib_aggregator_sum_regions(struct trib_aggregator *a);
+/* It waits for room no more. */
 void trib_aggregator_forget_offer(struct trib_aggregator *a, struct session *session);
+/* What came of an update is another session's now. */
+void trib_aggregator_hand_over(struct trib_aggregator *a, struct session *from, struct session *to);
+void trib_aggregator_drop_incoming(struct trib_aggregator *a, struct session *session);
+/* Has it stopped? Called now and then for each session. */
+void trib_aggregator_look_at_transfer(struct trib_aggregator *a, struct session *session);
 
 /* commit.c */
 /* Commits if the rule says so; *wake_ms is when to ask again. */

@@ -1,4 +1,4 @@
-/* Updates coming up: numbers, offers, verdicts. */
+/* Updates coming up: numbers and verdicts. */
 #include "shared/aggregator/internal.h"
 #include "shared/kernels/kernels.h"
 
@@ -99,8 +99,7 @@ static enum trib_reason judge_header(const struct trib_aggregator *a, const stru
     return TRIB_REASON_NONE;
 }
 
-/* No verdict: the child offers it again. */
-static void out_of_memory(struct trib_aggregator *a, const struct session *s, uint64_t number) {
+void trib_aggregator_out_of_memory(struct trib_aggregator *a, const struct session *s, uint64_t number) {
     trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, number, 5000,
                           "out of memory for this payload");
 }
@@ -196,14 +195,11 @@ static void fill_record(struct trib_record *record, const struct trib_aggregator
 static void drop_judged(struct trib_aggregator *a, struct session *s) {
     uint64_t last = trib_session_peer(a, s)->last;
     if (s->offering && s->offer->msg.number <= last) trib_aggregator_forget_offer(a, s);
-    if (s->incoming.blob == NULL || s->incoming.number > last) return;
-    a->status.in_flight_bytes -= s->incoming.total;
-    trib_inbound_drop(&s->incoming);
+    if (s->incoming.blob != NULL && s->incoming.number <= last) trib_aggregator_drop_incoming(a, s);
 }
 
-/* Judges an update whose payload is here (or is refused without it, `payload` NULL), and answers. */
-static void judge(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
-                  struct trib_blob *payload, size_t wire_bytes) {
+void trib_aggregator_judge(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
+                           struct trib_blob *payload, size_t wire_bytes) {
     const struct trib_state *state = a->state;
     struct trib_record record = {.kind = TRIB_REC_VERDICT};
     fill_record(&record, a, s, msg, wire_bytes);
@@ -219,7 +215,7 @@ static void judge(struct trib_aggregator *a, struct session *s, const struct tri
     const struct trib_codec *codec = codec_of(a, &msg->codec, &own, &found);
     double sum_squares = 0;
     if (found == TRIB_NOMEM) { /* no reason to refuse it for ever */
-        out_of_memory(a, s, msg->number);
+        trib_aggregator_out_of_memory(a, s, msg->number);
         return;
     }
     if (reason == TRIB_REASON_NONE && codec == NULL) reason = TRIB_REASON_CODEC;
@@ -256,65 +252,8 @@ static void judge(struct trib_aggregator *a, struct session *s, const struct tri
     acknowledge(a, s, msg->number, trib_peer_verdict(trib_session_peer(a, s), msg->number));
 }
 
-/* ---- offers ---- */
-
-void trib_aggregator_forget_offer(struct trib_aggregator *a, struct session *s) {
-    if (!s->offering) return;
-    size_t me = (size_t)(s - a->sessions) + 1, *link = &a->offer_first, last = 0;
-    while (*link != 0 && *link != me) {
-        last = *link;
-        link = &a->sessions[*link - 1].offer_next;
-    }
-    if (*link == me) {
-        *link = s->offer_next;
-        if (a->offer_last == me) a->offer_last = last;
-    }
-    s->offer_next = 0;
-    s->offering = false;
-}
-
-static void grant_pieces(struct trib_aggregator *a, struct session *s) {
-    struct trib_msg msg = {.type = TRIB_CREDIT};
-    trib_msg_set(&msg, SESSION, session, s->number);
-    trib_msg_set(&msg, NUMBER, number, s->incoming.number);
-    trib_msg_set(&msg, OFFSET, offset, s->incoming.have);
-    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, a->options.chunk_bytes);
-    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, a->options.chunk_bytes * WINDOW_CHUNKS);
-    (void)trib_aggregator_send(a, s->route, 0, &msg, NULL);
-}
-
-void trib_aggregator_grant_offers(struct trib_aggregator *a) {
-    while (a->offer_first != 0) {
-        struct session *s = &a->sessions[a->offer_first - 1];
-        size_t bytes = (size_t)s->offer->msg.payload_bytes;
-        /* What it replaces is its own. One transfer is always let in, so that a budget below the model's
-         * size still works. */
-        uint64_t mine = s->incoming.blob != NULL ? s->incoming.total : 0;
-        uint64_t others = a->status.in_flight_bytes - mine, all = others + a->unwritten_bytes;
-        if (all > 0 && all + bytes > a->options.budget_bytes) return;
-        trib_aggregator_forget_offer(a, s);
-        a->status.in_flight_bytes = others;
-        if (trib_inbound_start(&s->incoming, s->offer->msg.number, bytes,
-                               (uint32_t)s->offer->msg.payload_crc) != TRIB_OK) {
-            out_of_memory(a, s, s->offer->msg.number);
-            continue;
-        }
-        a->status.in_flight_bytes += bytes;
-        s->piece_ms = a->now_ms;
-        grant_pieces(a, s);
-    }
-}
-
-/* Are pieces of this very payload here? */
-static bool under_way(const struct session *s) {
-    const struct trib_inbound *in = &s->incoming;
-    const struct trib_msg *offer = &s->offer->msg;
-    return in->blob != NULL && in->number == offer->number && in->total == offer->payload_bytes &&
-           in->crc == offer->payload_crc;
-}
-
-static void take_offer(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
-                       size_t wire_bytes) {
+enum trib_status trib_aggregator_look_at_offer(const struct trib_aggregator *a, const struct session *s,
+                                               const struct trib_msg *msg) {
     uint64_t staleness;
     struct trib_codec *own;
     enum trib_status found;
@@ -324,38 +263,8 @@ static void take_offer(struct trib_aggregator *a, struct session *s, const struc
                     msg->payload_bytes == 0 ||
                     msg->payload_bytes > trib_codec_max_bytes(codec, trib_state_parameters(a->state));
     trib_codec_free(&own);
-    if (found == TRIB_NOMEM) {
-        out_of_memory(a, s, msg->number);
-        return;
-    }
-    if (hopeless) { /* refused without a byte of it */
-        judge(a, s, msg, NULL, wire_bytes);
-        return;
-    }
-    if (s->offer == NULL) s->offer = trib_alloc(sizeof *s->offer);
-    if (s->offer == NULL) {
-        out_of_memory(a, s, msg->number);
-        return;
-    }
-    s->offer->msg = *msg;
-    memset(s->offer->codec, 0, sizeof s->offer->codec);
-    if (msg->codec.size > 0) memcpy(s->offer->codec, msg->codec.data, msg->codec.size);
-    s->offer->msg.codec = (struct trib_text){NULL, 0};
-    if (under_way(s)) { /* it has its room already */
-        trib_aggregator_forget_offer(a, s);
-        grant_pieces(a, s);
-        return;
-    }
-    if (s->offering) return;
-    s->offering = true;
-    s->offer_next = 0;
-    size_t me = (size_t)(s - a->sessions) + 1;
-    if (a->offer_last != 0)
-        a->sessions[a->offer_last - 1].offer_next = me;
-    else
-        a->offer_first = me;
-    a->offer_last = me;
-    trib_aggregator_grant_offers(a);
+    if (found == TRIB_NOMEM) return TRIB_NOMEM;
+    return hopeless ? TRIB_INVALID : TRIB_OK;
 }
 
 void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
@@ -387,54 +296,8 @@ void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_GAP, msg->number, 0,
                               "an update before this one is missing: say HELLO and send it first");
     } else if (payload == NULL && trib_msg_has(msg, PAYLOAD_BYTES)) {
-        take_offer(a, s, msg, wire_bytes);
+        trib_aggregator_on_offer(a, s, msg, wire_bytes);
     } else {
-        judge(a, s, msg, payload, wire_bytes);
-    }
-}
-
-/* All of it is here: judged as if it had come in one frame. */
-static void judge_whole(struct trib_aggregator *a, struct session *s) {
-    struct offer *offer = s->offer;
-    uint32_t crc = s->incoming.crc;
-    trib_aggregator_forget_offer(a, s); /* it may have been offered again meanwhile */
-    s->offer = NULL;
-    offer->msg.codec = (struct trib_text){offer->codec, strlen(offer->codec)};
-    a->status.in_flight_bytes -= s->incoming.total;
-    struct trib_blob *whole = trib_inbound_take(&s->incoming);
-    if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
-        trib_aggregator_event(a, TRIB_LOG_WARN, "payload_damaged", "peer=%s number=%" PRIu64,
-                              trib_session_peer(a, s)->identity, offer->msg.number);
-        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, offer->msg.number, 100,
-                              "the payload arrived damaged: offer it again");
-    } else if (a->store_retry_ms > 0) {
-        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_STORE, offer->msg.number, a->store_retry_ms,
-                              "the journal cannot be written");
-    } else {
-        judge(a, s, &offer->msg, whole, trib_zmtp_bytes(64, trib_blob_size(whole)));
-    }
-    trib_blob_unref(&whole);
-    trib_free(offer);
-    trib_aggregator_grant_offers(a);
-}
-
-void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
-                              struct trib_blob *payload) {
-    struct trib_inbound *in = &s->incoming;
-    if (in->blob == NULL || msg->number != in->number || s->offer == NULL ||
-        s->offer->msg.number != in->number)
-        return;
-    size_t before = in->have, half = a->options.chunk_bytes * (WINDOW_CHUNKS / 2);
-    enum trib_status status =
-        trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
-    s->piece_ms = a->now_ms;
-    if (status == TRIB_INVALID) {
-        a->status.malformed++;
-        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_MALFORMED, msg->number, 0,
-                              "a piece outside its payload");
-    } else if (trib_inbound_complete(in)) {
-        judge_whole(a, s);
-    } else if (status == TRIB_AGAIN || in->have / half != before / half) { /* pieces are of any size */
-        grant_pieces(a, s);
+        trib_aggregator_judge(a, s, msg, payload, wire_bytes);
     }
 }

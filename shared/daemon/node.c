@@ -240,7 +240,7 @@ static enum trib_status make_roles(struct trib_node *node, struct trib_error *er
     struct trib_aggregator_options parent = {.seed = trib_random_u64(),
                                              .max_peers = o->parent->max_peers,
                                              .budget_bytes = o->parent->in_flight_bytes,
-                                             .chunk_bytes = edge ? EDGE_CHUNK_BYTES : 0};
+                                             .window_bytes = edge ? EDGE_WINDOW_BYTES : 0};
     enum trib_status status =
         trib_aggregator_new(&parent, node->state, &node->outbox, &node->aggregator, err);
     if (status != TRIB_OK || node->client == NULL) return status;

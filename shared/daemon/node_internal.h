@@ -10,8 +10,8 @@
 #include "shared/net/server.h"
 
 enum {
-    REBUILD_MS = 1000,             /* after a failed write, the store is tried again so often */
-    EDGE_CHUNK_BYTES = 128 * 1024, /* four a transfer are on their way: memory that gateways have less of */
+    REBUILD_MS = 1000,                /* after a failed write, the store is tried again so often */
+    EDGE_WINDOW_BYTES = 1 << 20,      /* of an update on its way: gateways have less memory */
     BACKLOG_BYTES = 64 * 1024 * 1024, /* payloads waiting for the disk; beyond it children are not read */
     LINGER_MS = 500,                  /* for the last messages */
     MAX_ENDPOINTS = 8

@@ -7,10 +7,12 @@
 #include "shared/wire/transfer.h"
 
 enum {
-    CHUNK_BYTES = 256 * 1024, /* asked for in CREDIT */
-    WINDOW_CHUNKS = 4,        /* and so many of them on their way */
-    REPLY_MS = 10 * 1000,     /* a request is repeated after so long without a byte from the parent */
-    BACKOFF_MIN_MS = 200,     /* between connections */
+    FRAME_BYTES = 256 * 1024, /* the most in one frame, either way */
+    WINDOW_BYTES = 2 << 20,   /* the most of a model on its way, in pieces */
+    REPLY_MS = 10 * 1000,     /* a request is repeated after so long without a byte from the parent, */
+    WELCOME_MAX_MS = 60000,   /* HELLO after 10 s more each time, up to this */
+    SLOW_MAX = 8,         /* patience with what is on its way: up to 2^SLOW_MAX times what it should take */
+    BACKOFF_MIN_MS = 200, /* between connections */
     BACKOFF_MAX_MS = 15 * 1000,
     REFUSED_MS = 60 * 1000,             /* after a run that this node cannot take part in */
     LONGEST_WAIT_MS = 24 * 3600 * 1000, /* whatever a parent says */
@@ -31,14 +33,19 @@ struct trib_participant {
     uint64_t last_number; /* of WELCOME */
     uint64_t session, credit, sent_credited, heartbeat_ms;
     uint64_t last_sent_ms, last_heard_ms;
+    unsigned unwelcome; /* HELLOs in a row without an answer */
+    unsigned slow;      /* connections given up in a row because of silence: each time more patience */
     /* pulling */
     bool want_model, pull_open;
     bool training; /* ACTION_TRAIN was asked for, and neither submit nor abandon has answered it */
     uint64_t pull_sent_ms, pull_at_ms;
     struct trib_inbound incoming;
+    struct trib_pace pace;   /* of what comes down */
+    uint64_t piece_ms;       /* when the last piece came */
     struct trib_msg offered; /* the MODEL whose payload comes in chunks; its texts are not used */
     /* pushing */
     uint64_t pushed_number, pushed_ms; /* the update that waits for its ACK; 0: none */
+    size_t pushed_bytes;               /* of it, in one frame */
     uint64_t retry_push_ms;            /* the parent asked to wait until then */
     struct trib_outbound outgoing;
     struct trib_participant_status status;
@@ -51,8 +58,8 @@ bool trib_participant_record(struct trib_participant *p, struct trib_record *rec
 void trib_participant_reconnect(struct trib_participant *p, const char *why);
 /* Draws a new incarnation (everything unacknowledged is void) and comes back. */
 void trib_participant_renew(struct trib_participant *p, const char *why);
-/* Answers CREDIT for what is coming in. */
-void trib_participant_credit(struct trib_participant *p);
+/* An answer came `ms` after it could: patience is no longer needed if that was soon. */
+void trib_participant_progress(struct trib_participant *p, uint64_t ms);
 
 /* pull.c */
 void trib_participant_pull(struct trib_participant *p);

@@ -21,13 +21,14 @@ enum trib_status trib_participant_new(const struct trib_participant_options *opt
     if (p == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory for a participant");
     p->options = *options;
     memcpy(p->name, options->name, length);
-    if (p->options.frame_bytes == 0) p->options.frame_bytes = CHUNK_BYTES;
+    if (p->options.frame_bytes == 0) p->options.frame_bytes = FRAME_BYTES;
     p->state = state;
     p->outbox = outbox;
     p->rng = trib_rng_seed(options->seed, 0);
     p->backoff_ms = BACKOFF_MIN_MS;
     p->heartbeat_ms = 5000;
     p->want_model = true;
+    trib_pace_init(&p->pace, WINDOW_BYTES, false);
     *out = p;
     return TRIB_OK;
 }
@@ -72,6 +73,9 @@ static void close_session(struct trib_participant *p) {
     p->pull_open = false;
     p->pushed_number = 0;
     trib_outbound_drop(&p->outgoing);
+    /* It may be another line the next time. */
+    p->outgoing = (struct trib_outbound){0};
+    trib_pace_init(&p->pace, WINDOW_BYTES, p->slow > 0);
 }
 
 void trib_participant_reconnect(struct trib_participant *p, const char *why) {
@@ -191,6 +195,7 @@ static void overrule(struct trib_participant *p, uint64_t last) {
 static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     struct trib_state *s = p->state;
     if (p->phase != HELLO) return;
+    p->unwelcome = 0;
     if (msg->last_number >= s->next_number) {
         trib_participant_renew(p, "restored");
         return;
@@ -281,8 +286,9 @@ static void on_ready(struct trib_participant *p, const struct trib_msg *msg, str
     case TRIB_CREDIT:
         if (trib_msg_has(msg, CREDIT) && msg->credit > p->credit) p->credit = msg->credit;
         if (trib_msg_has(msg, NUMBER) && msg->number == p->outgoing.number) {
+            if (msg->offset > p->outgoing.arrived) trib_participant_progress(p, p->now_ms - p->pushed_ms);
             p->pushed_ms = p->now_ms;
-            trib_outbound_grant(&p->outgoing, (size_t)msg->offset, (size_t)msg->chunk_bytes,
+            trib_outbound_grant(&p->outgoing, p->now_ms, (size_t)msg->offset, (size_t)msg->chunk_bytes,
                                 (size_t)msg->window_bytes);
             trib_participant_send_pieces(p);
         }
@@ -331,13 +337,35 @@ void trib_participant_message(struct trib_participant *p, uint64_t now_ms, const
     }
 }
 
-void trib_participant_credit(struct trib_participant *p) {
-    struct trib_msg msg = {.type = TRIB_CREDIT};
-    trib_msg_set(&msg, NUMBER, number, p->incoming.number);
-    trib_msg_set(&msg, OFFSET, offset, p->incoming.have);
-    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, CHUNK_BYTES);
-    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, (uint64_t)WINDOW_CHUNKS * CHUNK_BYTES);
-    trib_participant_send(p, &msg, NULL);
+/* ---- patience ----
+ * What is on its way takes its time, and what was said waits behind it: over 10 kbit/s a chunk takes 13 s. So
+ * no time-out is shorter than that takes at the rate that was seen. A line that is slower than was thought
+ * is found out by a connection that was given up; then there is twice as much patience. */
+
+void trib_participant_progress(struct trib_participant *p, uint64_t ms) {
+    if (ms < REPLY_MS) p->slow = 0;
+}
+
+static uint64_t up_ms(const struct trib_participant *p) {
+    size_t whole = p->pushed_number != 0 ? p->pushed_bytes : 0;
+    return (trib_outbound_drain_ms(&p->outgoing) + trib_drain_ms(whole, p->outgoing.rate)) << p->slow;
+}
+
+static uint64_t down_ms(const struct trib_participant *p) {
+    return trib_pace_drain_ms(&p->pace) << p->slow;
+}
+
+static uint64_t silence_ms(const struct trib_participant *p) {
+    return 4 * p->heartbeat_ms + REPLY_MS + up_ms(p) + down_ms(p);
+}
+
+/* WELCOME has a plan and a schema in it: over a slow line that alone is more than a moment. */
+static uint64_t welcome_ms(const struct trib_participant *p) {
+    return earlier((1 + (uint64_t)p->unwelcome) * REPLY_MS, WELCOME_MAX_MS);
+}
+
+static uint64_t later(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
 }
 
 static uint64_t poll_closed(struct trib_participant *p) {
@@ -353,7 +381,8 @@ static uint64_t poll_closed(struct trib_participant *p) {
 static uint64_t poll_ready(struct trib_participant *p) {
     uint64_t wake = UINT64_MAX, at;
     /* Silence is measured from the last byte heard, so a slow transfer is no silence. */
-    if (p->now_ms - p->last_heard_ms > 4 * p->heartbeat_ms + REPLY_MS) {
+    if (p->now_ms - p->last_heard_ms > silence_ms(p)) {
+        if (p->slow < SLOW_MAX) p->slow++;
         trib_participant_reconnect(p, "silence");
         return poll_closed(p);
     }
@@ -364,8 +393,9 @@ static uint64_t poll_ready(struct trib_participant *p) {
 
     /* A model may have said what a lost ACK did not. */
     if (trib_participant_unacknowledged(p) == NULL) p->pushed_number = 0;
+    uint64_t ack_ms = later(REPLY_MS, up_ms(p)), model_ms = later((uint64_t)REPLY_MS << p->slow, down_ms(p));
     bool push_due = trib_participant_unacknowledged(p) != NULL &&
-                    (p->pushed_number == 0 || p->now_ms - p->pushed_ms >= REPLY_MS);
+                    (p->pushed_number == 0 || p->now_ms - p->pushed_ms >= ack_ms);
     if (push_due && p->now_ms >= p->retry_push_ms)
         trib_participant_push(p);
     else if (push_due)
@@ -374,12 +404,12 @@ static uint64_t poll_ready(struct trib_participant *p) {
     /* A device asks for a model when it could train on it: its last update must have been judged. */
     bool idle =
         !p->training && (p->state->role == TRIB_ROLE_EDGE || trib_participant_unacknowledged(p) == NULL);
-    bool lost = p->pull_open && p->now_ms - p->pull_sent_ms >= REPLY_MS;
+    bool lost = p->pull_open && p->now_ms - p->pull_sent_ms >= model_ms;
     if (p->want_model && idle && (!p->pull_open || lost) && p->now_ms >= p->pull_at_ms)
         trib_participant_pull(p);
     if (p->want_model && idle && !p->pull_open) wake = earlier(wake, p->pull_at_ms);
-    if (p->pull_open) wake = earlier(wake, p->pull_sent_ms + REPLY_MS);
-    if (p->pushed_number != 0) wake = earlier(wake, p->pushed_ms + REPLY_MS);
+    if (p->pull_open) wake = earlier(wake, p->pull_sent_ms + model_ms);
+    if (p->pushed_number != 0) wake = earlier(wake, p->pushed_ms + ack_ms);
 
     if (p->now_ms - p->last_sent_ms >= p->heartbeat_ms) {
         struct trib_msg ping = {.type = TRIB_PING};
@@ -393,7 +423,9 @@ uint64_t trib_participant_poll(struct trib_participant *p, uint64_t now_ms) {
     p->now_ms = now_ms;
     if (p->leaving || (p->finished && p->options.finish_on_bye)) return UINT64_MAX;
     if (p->phase == HELLO) {
-        if (now_ms - p->phase_since_ms < REPLY_MS) return p->phase_since_ms + REPLY_MS;
+        uint64_t limit = welcome_ms(p);
+        if (now_ms - p->phase_since_ms < limit) return p->phase_since_ms + limit;
+        p->unwelcome++;
         trib_participant_reconnect(p, "no_welcome");
     }
     if (p->phase == CLOSED) return poll_closed(p);

@@ -8,6 +8,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* In one frame comes what the line takes at once: whatever follows waits for the whole of it. */
+static size_t frame_bytes(const struct trib_participant *p) {
+    size_t limit = p->pace.trips[0].bytes != 0 ? p->pace.window : TRIB_FREE_PAYLOAD;
+    return limit < p->options.frame_bytes ? limit : p->options.frame_bytes;
+}
+
 void trib_participant_pull(struct trib_participant *p) {
     const struct trib_state *s = p->state;
     struct trib_msg msg = {.type = TRIB_PULL};
@@ -16,7 +22,7 @@ void trib_participant_pull(struct trib_participant *p) {
         memcpy(msg.held_digest, s->parent_chain, sizeof msg.held_digest);
         msg.present |= (uint64_t)1 << TRIB_F_HELD_DIGEST;
     }
-    trib_msg_set(&msg, CREDIT, credit, p->options.frame_bytes);
+    trib_msg_set(&msg, CREDIT, credit, frame_bytes(p));
     p->pull_open = true;
     p->pull_sent_ms = p->now_ms;
     trib_participant_send(p, &msg, NULL);
@@ -82,6 +88,23 @@ static const char *check_whole(struct trib_participant *p, const struct trib_msg
     }
     trib_free(values);
     return problem;
+}
+
+/* CREDIT for what is coming in. */
+static void credit(struct trib_participant *p) {
+    struct trib_msg msg = {.type = TRIB_CREDIT};
+    trib_msg_set(&msg, NUMBER, number, p->incoming.number);
+    trib_msg_set(&msg, OFFSET, offset, p->incoming.have);
+    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, p->pace.chunk);
+    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, trib_pace_grant(&p->pace, p->now_ms));
+    trib_participant_send(p, &msg, NULL);
+}
+
+/* Nothing of it is on its way: it begins, goes on after a connection, or a piece was lost. */
+static void credit_from_here(struct trib_participant *p) {
+    trib_pace_start(&p->pace, p->incoming.have, p->incoming.total);
+    p->pull_sent_ms = p->piece_ms = p->now_ms;
+    credit(p);
 }
 
 static void model_ready(struct trib_participant *p) {
@@ -157,25 +180,26 @@ void trib_participant_on_model(struct trib_participant *p, const struct trib_msg
         return;
     }
     p->offered = *msg;
-    p->pull_sent_ms = p->now_ms;
-    trib_participant_credit(p);
+    credit_from_here(p);
 }
 
 void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg *msg,
                                struct trib_blob *payload) {
     struct trib_inbound *in = &p->incoming;
     if (in->blob == NULL || msg->number != in->number || p->training) return;
-    p->pull_sent_ms = p->now_ms;
-    size_t before = in->have, half = (size_t)CHUNK_BYTES * (WINDOW_CHUNKS / 2);
     enum trib_status status =
         trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload));
     if (status == TRIB_INVALID) {
         start_over(p, "a piece outside its payload");
         return;
     }
+    if (status == TRIB_AGAIN) credit_from_here(p);
+    if (status != TRIB_OK) return;
+    trib_participant_progress(p, p->now_ms - p->piece_ms);
+    p->pull_sent_ms = p->piece_ms = p->now_ms;
+    trib_pace_arrived(&p->pace, p->now_ms, in->have, trib_blob_size(payload));
     if (!trib_inbound_complete(in)) {
-        /* Half a window ahead is enough to keep the line busy. */
-        if (status == TRIB_AGAIN || in->have / half != before / half) trib_participant_credit(p);
+        if (trib_pace_due(&p->pace)) credit(p);
         return;
     }
     uint32_t crc = in->crc;

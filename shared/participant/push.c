@@ -143,6 +143,14 @@ static void fill_push(const struct trib_participant *p, const struct trib_held *
     trib_msg_set(msg, BELOW_RAW_BYTES, below_raw_bytes, held->below_raw_bytes);
 }
 
+/* May it go in PUSH's own frame? By credit, and if the line takes it at once: whatever follows waits for the
+ * whole of it. How much that is the parent said when it last took one in pieces. */
+static bool in_one_frame(const struct trib_participant *p, size_t bytes) {
+    if (bytes <= TRIB_FREE_PAYLOAD) return true;
+    return bytes <= p->options.frame_bytes && bytes <= p->outgoing.window &&
+           p->sent_credited + bytes <= p->credit;
+}
+
 void trib_participant_push(struct trib_participant *p) {
     const struct trib_held *held = trib_participant_unacknowledged(p);
     if (held == NULL) return;
@@ -150,13 +158,12 @@ void trib_participant_push(struct trib_participant *p) {
     fill_push(p, held, &msg);
     size_t bytes = trib_blob_size(held->payload);
     /* The parent has judged it, and this node has not heard how, or forgot: the question needs no bytes. */
-    bool judged = held->number <= p->last_number;
-    bool granted = !judged && (bytes <= TRIB_FREE_PAYLOAD ||
-                               (bytes <= p->options.frame_bytes && p->sent_credited + bytes <= p->credit));
+    bool judged = held->number <= p->last_number, whole = !judged && in_one_frame(p, bytes);
     if (p->pushed_number != held->number) p->status.pushed++;
     p->pushed_number = held->number;
     p->pushed_ms = p->now_ms;
-    if (granted) {
+    p->pushed_bytes = whole ? bytes : 0;
+    if (whole) {
         if (bytes > TRIB_FREE_PAYLOAD) p->sent_credited += bytes;
         trib_participant_send(p, &msg, held->payload);
         return;
@@ -183,7 +190,10 @@ void trib_participant_send_pieces(struct trib_participant *p) {
 void trib_participant_on_ack(struct trib_participant *p, const struct trib_msg *msg) {
     if (trib_msg_has(msg, CREDIT) && msg->credit > p->credit) p->credit = msg->credit;
     if (p->outgoing.number == msg->number) trib_outbound_drop(&p->outgoing);
-    if (p->pushed_number == msg->number) p->pushed_number = 0;
+    if (p->pushed_number == msg->number) {
+        trib_participant_progress(p, p->now_ms - p->pushed_ms);
+        p->pushed_number = 0;
+    }
     const struct trib_held *held = NULL;
     for (size_t i = 0; i < p->state->held_count; i++)
         if (p->state->held[i].number == msg->number) held = &p->state->held[i];

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { RATE_MS = 1000 }; /* a rate is measured over so long at least */
+
 enum trib_status trib_inbound_start(struct trib_inbound *in, uint64_t number, size_t total, uint32_t crc) {
     if (in->blob != NULL && in->number == number && in->total == total && in->crc == crc) return TRIB_OK;
     trib_inbound_drop(in);
@@ -15,7 +17,11 @@ enum trib_status trib_inbound_start(struct trib_inbound *in, uint64_t number, si
 
 enum trib_status trib_inbound_piece(struct trib_inbound *in, size_t offset, const void *data, size_t bytes) {
     if (in->blob == NULL || offset > in->total || bytes > in->total - offset) return TRIB_INVALID;
-    if (offset != in->have || bytes == 0) return TRIB_AGAIN;
+    if (offset > in->have && in->missed != in->have + 1) {
+        in->missed = in->have + 1;
+        return TRIB_AGAIN;
+    }
+    if (offset != in->have || bytes == 0) return TRIB_NOT_FOUND;
     memcpy(trib_blob_mutable(in->blob) + offset, data, bytes);
     in->have += bytes;
     return TRIB_OK;
@@ -38,8 +44,19 @@ void trib_outbound_start(struct trib_outbound *out, uint64_t number, struct trib
     out->payload = trib_blob_ref(payload);
 }
 
-void trib_outbound_grant(struct trib_outbound *out, size_t offset, size_t chunk, size_t window) {
+static void measure(struct trib_outbound *out, uint64_t now_ms, size_t offset) {
+    uint64_t elapsed = now_ms > out->mark_ms ? now_ms - out->mark_ms : 0;
+    if (out->granted > 0 && elapsed < RATE_MS) return;
+    if (out->granted > 0 && offset > out->mark)
+        out->rate = 1 + (uint64_t)(offset - out->mark) * 1000 / elapsed;
+    out->mark_ms = now_ms;
+    out->mark = offset;
+}
+
+void trib_outbound_grant(struct trib_outbound *out, uint64_t now_ms, size_t offset, size_t chunk,
+                         size_t window) {
     if (out->payload == NULL || offset > trib_blob_size(out->payload)) return;
+    measure(out, now_ms, offset);
     /* What a peer asks for is brought into the protocol's range: a hostile 1 would be a message a byte. */
     out->chunk = chunk < TRIB_CHUNK_MIN ? TRIB_CHUNK_MIN : chunk > TRIB_CHUNK_MAX ? TRIB_CHUNK_MAX : chunk;
     size_t end =
@@ -47,6 +64,14 @@ void trib_outbound_grant(struct trib_outbound *out, size_t offset, size_t chunk,
     /* A grant that does not move on means that what was sent beyond it is lost. */
     if (offset > out->sent || end <= out->granted) out->sent = offset;
     out->granted = end;
+    out->arrived = offset;
+    out->window = window;
+}
+
+uint64_t trib_outbound_drain_ms(const struct trib_outbound *out) {
+    return out->payload != NULL && out->sent > out->arrived
+               ? trib_drain_ms(out->sent - out->arrived, out->rate)
+               : 0;
 }
 
 struct trib_blob *trib_outbound_next(struct trib_outbound *out, size_t *offset) {
@@ -61,7 +86,7 @@ struct trib_blob *trib_outbound_next(struct trib_outbound *out, size_t *offset) 
 
 void trib_outbound_drop(struct trib_outbound *out) {
     trib_blob_unref(&out->payload);
-    *out = (struct trib_outbound){0};
+    *out = (struct trib_outbound){.window = out->window, .rate = out->rate};
 }
 
 static size_t zmtp_frame(size_t bytes) {

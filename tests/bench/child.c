@@ -164,8 +164,8 @@ static void on_chunk(struct bench_child *child, const struct trib_msg *msg, size
 static void on_credit(struct bench_child *child, const struct trib_msg *msg) {
     if (trib_msg_has(msg, CREDIT) && msg->credit > child->granted) child->granted = msg->credit;
     if (!trib_msg_has(msg, OFFSET) || msg->number != child->outgoing.number) return;
-    trib_outbound_grant(&child->outgoing, (size_t)msg->offset, (size_t)msg->chunk_bytes,
-                        (size_t)msg->window_bytes);
+    trib_outbound_grant(&child->outgoing, (uint64_t)(bench_seconds() * 1e3), (size_t)msg->offset,
+                        (size_t)msg->chunk_bytes, (size_t)msg->window_bytes);
     send_pieces(child);
 }
 

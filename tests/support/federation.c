@@ -23,7 +23,7 @@ static void make_roles(struct federation *fed, size_t index) {
     uint64_t seed = o->seed * 1000003u + index * 101u + node->generation;
     if (node->role != TRIB_ROLE_DEVICE) {
         struct trib_aggregator_options options = {
-            .seed = seed, .budget_bytes = o->budget_bytes, .chunk_bytes = o->chunk_bytes};
+            .seed = seed, .budget_bytes = o->budget_bytes, .window_bytes = o->window_bytes};
         federation_must(trib_aggregator_new(&options, node->state, &node->outbox, &node->aggregator, NULL) ==
                             TRIB_OK,
                         "no role");

@@ -59,10 +59,10 @@ struct federation_options {
     const size_t *parents; /* of every node, the cloud's is not looked at; NULL: devices spread over the edges
                               and edges below the cloud */
     bool named;            /* parents know their children by authenticated names */
-    uint64_t latency_ms, jitter_ms;                /* of a message */
-    uint64_t commit_ms;                            /* of a journal write */
-    double lose, repeat;                           /* chances of a message */
-    size_t budget_bytes, chunk_bytes, frame_bytes; /* 0: the roles' own */
+    uint64_t latency_ms, jitter_ms;                 /* of a message */
+    uint64_t commit_ms;                             /* of a journal write */
+    double lose, repeat;                            /* chances of a message */
+    size_t budget_bytes, window_bytes, frame_bytes; /* 0: the roles' own */
     bool keep_journal; /* records are kept in memory, so that a node can crash; else `disk` */
     const struct federation_disk *disk;
     struct federation_hooks hooks;

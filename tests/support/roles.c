@@ -10,6 +10,7 @@
 
 static const char small_schema[] = "w 4 0x0p+0\n";
 static const char big_schema[] = "w 5000 0x0p+0\n";
+static const char huge_schema[] = "w 25000 0x0p+0\n";
 static const char codecs[] = "codec.up: f32\ncodec.down: f32\ncodec.forward: f32\ncodec.global: f32\n";
 
 struct trib_text role_text(const char *text) {
@@ -48,7 +49,10 @@ static void begin(struct role_node *node, const struct role_options *options) {
     struct trib_record start = {.kind = TRIB_REC_START};
     trib_rec_set(&start, INCARNATION, incarnation, 7);
     trib_rec_set(&start, PLAN, plan, role_text(plan));
-    trib_rec_set(&start, SCHEMA, schema, role_text(options->big ? big_schema : small_schema));
+    trib_rec_set(&start, SCHEMA, schema,
+                 role_text(options->huge  ? huge_schema
+                           : options->big ? big_schema
+                                          : small_schema));
     trib_rec_set(&start, PARENT_INCARNATION, parent_incarnation, 9);
     if (options->role == TRIB_ROLE_CLOUD) trib_rec_set(&start, SEED, seed, 1);
     record(node, &start);
@@ -62,7 +66,7 @@ static void begin(struct role_node *node, const struct role_options *options) {
 
 static void fresh(struct role_node *node, const struct role_options *options) {
     *node = (struct role_node){.now_ms = 1000000};
-    struct trib_state_limits limits = {.max_parameters = 10000};
+    struct trib_state_limits limits = {.max_parameters = options->huge ? 30000 : 10000};
     assert_int_equal(trib_state_new(options->role, &limits, &node->state, NULL), TRIB_OK);
     trib_outbox_init(&node->outbox);
 }

@@ -6,7 +6,7 @@
 #include "shared/aggregator/aggregator.h"
 #include "shared/participant/participant.h"
 
-enum { ROLE_N = 4, ROLE_BIG_N = 5000, ROLE_LOGS = 512 };
+enum { ROLE_N = 4, ROLE_BIG_N = 5000, ROLE_HUGE_N = 25000, ROLE_LOGS = 512 };
 
 struct role_sent {
     struct trib_msg msg; /* its texts stand in `frame` */
@@ -35,7 +35,7 @@ struct role_node {
 struct role_options {
     enum trib_role role;
     const char *plan; /* added to four f32 codecs; NULL: nothing */
-    bool big;         /* ROLE_BIG_N parameters instead of ROLE_N */
+    bool big, huge;   /* ROLE_BIG_N or ROLE_HUGE_N parameters instead of ROLE_N */
     bool with_seed;   /* the edge of an aggregator holds no model otherwise; a cloud always has one */
     struct trib_aggregator_options aggregator;
     struct trib_participant_options participant;

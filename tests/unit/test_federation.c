@@ -210,7 +210,7 @@ static void large_models_travel_in_pieces(void **unused) {
     struct federation_options options =
         base_options(&problem, "codec.up: f32\ncodec.down: f32\ncodec.forward: f32\ncodec.global: f32\n");
     options.schema = large;
-    options.chunk_bytes = 16 * 1024;
+    options.window_bytes = 32 * 1024;
     options.frame_bytes = 20 * 1024;
     options.budget_bytes = 60 * 1024; /* one at a time */
     options.lose = 0.01;
