@@ -17,7 +17,7 @@ SAN_ENV := ASAN_OPTIONS=allocator_may_return_null=1:strict_string_checks=1 \
 
 test-programs: $(TESTS)
 
-test: $(CHOSEN_PROGRAMS) $(if $(CHOSEN_SYSTEM),$(PROGRAMS:%=$(B)/bin/%)) ## build and run all tests; ONLY=part-of-a-name, SAN=address,undefined or thread
+test: $(CHOSEN_PROGRAMS) $(if $(CHOSEN_SYSTEM),$(PROGRAMS:%=$(B)/bin/%) $(B)/faults.so) ## build and run all tests; ONLY=part-of-a-name, SAN=address,undefined or thread
 	@$(if $(SAN),$(SAN_ENV)) tests/run --bin $(B)/bin $(if $(SAN),--slow 6) $(if $(ONLY),--only '$(ONLY)') \
 	    $(CHOSEN_PROGRAMS) $(CHOSEN_SYSTEM)
 

@@ -13,6 +13,7 @@ and the exit status is 0 only if nothing was lost, nothing counts twice, and eve
 """
 import argparse
 import collections
+import dataclasses
 import os
 import pathlib
 import random
@@ -24,29 +25,41 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "system"))
 import harness  # noqa: E402
 import ledgers  # noqa: E402
+from faults import Faults  # noqa: E402
 from harness import check, wait  # noqa: E402
 
 KILLS_A_FEDERATION = 50
-DRAIN_S = 120.0  # a parent that was away for long is asked again every 15 s
+DRAIN_S = 60.0  # a parent that was away for long is asked again every 15 s
 
-# (name, model, edge rule, is there an edge below an edge, settings of edges and cloud)
+
+@dataclasses.dataclass
+class Shape:
+    name: str
+    model: str
+    rule: str       # of the edges
+    stacked: bool   # the second edge has an edge below it
+    sync_ms: int    # what a sync takes longer, on average
+    store: dict     # settings of edges and cloud
+
+
 SHAPES = (
-    ("stacked", "softmax", "fedbuff(k=3)", True, {"store__checkpoint__records": 60}),
-    ("pieces", "2nn", "fedbuff(k=2)", False, {"store__checkpoint__records": 40}),
-    ("flat", "softmax", "fedasync(form=delta, alpha=0.5)", False, {"store__checkpoint__records": 25}),
-    ("batched", "softmax", "fedbuff(k=3)", True, {"store__durability": "batched", "store__checkpoint__records": 200}),
+    Shape("stacked", "softmax", "fedbuff(k=3)", True, 4, {"store__checkpoint__records": 60}),
+    Shape("pieces", "2nn", "fedbuff(k=2)", False, 0, {"store__checkpoint__records": 40}),
+    Shape("flat", "softmax", "fedasync(form=delta, alpha=0.5)", False, 15, {"store__checkpoint__records": 25}),
+    Shape("batched", "softmax", "fedbuff(k=3)", True, 0,
+          {"store__durability": "batched", "store__checkpoint__records": 200}),
 )
 
 
 class Federation:
     def __init__(self, name, shape, rng):
-        _, model, rule, stacked, store = shape
+        store = shape.store
         self.rng, self.kills, self.stops = rng, 0, 0
         self.cloud = harness.over_tcp(harness.cloud(
-            f"{name}-cloud", model=model, plan__edge__rule=rule, plan__data__devices=8, plan__train__max_samples=60,
+            f"{name}-cloud", model=shape.model, plan__edge__rule=shape.rule, plan__data__devices=8, plan__train__max_samples=60,
             evaluation__max_samples=100, **store))
         self.edges = [self._edge(f"{name}-edge-{i}", self.cloud, store) for i in (1, 2)]
-        if stacked:
+        if shape.stacked:
             self.edges.append(self._edge(f"{name}-edge-3", self.edges[1], store))
         parents = [self.edges[0], self.edges[-1], self.edges[0], self.edges[1]]
         self.fleets = [harness.devices(parent, f"{name}-fleet-{i}", first=2 * i, count=2, devices__workers=1,
@@ -54,6 +67,9 @@ class Federation:
         self.parents = list(zip(self.fleets, parents))
         self.nodes = [self.cloud, *self.edges]
         self.everybody = [*self.nodes, *self.fleets]
+        if shape.sync_ms:
+            for node in self.nodes:
+                Faults(node, rng.getrandbits(30)).set(sync_delay_us=1000 * shape.sync_ms)
         self.due = []  # (time, daemon, "start" or "continue")
         self.stopped = set()
 
@@ -145,6 +161,7 @@ class Federation:
 
     def _drained(self, edge):
         """Every version of the edge is in a forward that has its verdict."""
+        check(not edge.one("SELECT count(*) FROM events WHERE event = 'void'"), f"{edge.name} voided its own part")
         return edge.one("SELECT count(*) FROM forwards WHERE verdict IS NULL") == 0 and edge.one(
             "SELECT (SELECT coalesce(sum(samples), 0) FROM contributions WHERE version IS NOT NULL) = "
             "(SELECT coalesce(sum(samples), 0) FROM forwards)")
@@ -159,6 +176,10 @@ class Federation:
             wait(lambda: self._drained(edge), f"{edge.name} has forwarded all and has verdicts", DRAIN_S, pause_s=0.1)
         harness.stop(*reversed(self.edges))
         harness.stop(self.cloud)
+
+    def kill_all(self):
+        for daemon in self.everybody:
+            daemon.kill()
 
     def audit(self):
         found = ledgers.audit(self.parents, [(self.cloud, None), *((edge, edge.parent) for edge in self.edges)])
@@ -185,8 +206,14 @@ def run_federation(name, shape, rng, kills, longest_stop_s):
     try:
         federation.start()
         federation.trouble(kills, longest_stop_s)
-        federation.drain()
-        found = federation.audit()
+        try:
+            federation.drain()
+        except harness.Failure as failure:  # the count may say why
+            federation.kill_all()
+            found = federation.audit()
+            found.wrong.append(str(failure))
+        else:
+            found = federation.audit()
         places = " ".join(f"{place}={found.places[place]}" for place in ledgers.PLACES)
         print(f"{name}: kills={federation.kills} stops={federation.stops} {found} {places} "
               f"seconds={time.monotonic() - began:.0f}", flush=True)
@@ -199,8 +226,7 @@ def run_federation(name, shape, rng, kills, longest_stop_s):
             daemon.signal(signal.SIGCONT)
         if found is None or not found.well:
             federation.show_logs()
-        for daemon in federation.everybody:
-            daemon.kill()
+        federation.kill_all()
     return federation.kills, found
 
 
@@ -218,7 +244,7 @@ def main():
     while left > 0:
         shape = SHAPES[index % len(SHAPES)]
         index += 1
-        name = f"{shape[0]}-{index}"
+        name = f"{shape.name}-{index}"
         kills, found = run_federation(name, shape, random.Random(f"{seed}/{index}"),
                                       -(-left // max(1, federations - index + 1)), longest_stop_s)
         left -= kills

@@ -52,8 +52,8 @@ class Ledger:
     def _find_twice(self):
         """Numbers with two verdicts, and one training that counts under two numbers."""
         self.twice = sum(len(rows) - 1 for rows in self.rows.values())
-        seen = collections.Counter((row["node"], row["incarnation"], row["base_version"], row["payload_crc32c"], row["loss"])
-                                   for rows in self.rows.values() for row in rows if row["verdict"] == "accepted")
+        seen = collections.Counter((row["node"], row["incarnation"], row["base_version"], row["payload_crc32c"],
+                                    row["loss"]) for rows in self.rows.values() for row in rows if row["verdict"] == "accepted")
         self.twice += sum(count - 1 for count in seen.values())
 
     def _match(self, run_id):
@@ -110,7 +110,8 @@ class Audit:
     accepted: int  # updates that devices were told are accepted
     counted: int   # of these, found in exactly one place
     lost: int
-    twice: int     # verdicts and trainings beyond the first, at whichever node
+    twice: int     # at whichever node: a number's verdicts beyond the first, trainings under another number too, and the
+                   # updates in forwards that the edge no longer knows of
     places: collections.Counter
     wrong: list    # anything else that cannot be
 
@@ -138,9 +139,11 @@ def audit(fleets, parents):
                 wrong.append(f"{update} was accepted by {parent.name} and is nowhere")
             else:
                 places[place] += 1
+    twice = sum(ledger.twice for ledger in ledgers.values())
     for ledger in ledgers.values():
         for (name, incarnation, number), rows in ledger.rows.items():
             child = ledgers.get(name)
             if child and not any((f["incarnation"], f["sequence"]) == (incarnation, number) for f in child.forwards):
+                twice += rows[0]["below_updates"]  # they went up again in another one
                 wrong.append(f"{ledger.name} has {name}'s forward {number} of {incarnation}, which {name} never made")
-    return Audit(accepted, accepted - lost, lost, sum(ledger.twice for ledger in ledgers.values()), places, wrong)
+    return Audit(accepted, accepted - lost, lost, twice, places, wrong)
