@@ -47,6 +47,9 @@ enum trib_status bench_ingest_batched(struct bench *bench, struct trib_error *er
 enum trib_status bench_recovery(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_fsyncs(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_disk_writes(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_idle_connections(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_participants(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_restart(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_edge_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_binary_size(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;

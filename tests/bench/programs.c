@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { START_MS = 10000, STOP_MS = 5000, LOOK_MS = 5, MOST_OPTIONS = 32 };
+enum { ANSWER_MS = 10000, START_MS = 10000, STOP_MS = 5000, LOOK_MS = 5, MOST_OPTIONS = 32 };
 
 void bench_pause_ms(long ms) {
     (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
@@ -146,7 +146,7 @@ enum trib_status bench_program_start(struct bench_program *p, const struct bench
                                      struct trib_error *err) {
     char path[BENCH_PATH_MAX], set[4][BENCH_PATH_MAX];
     const char *arguments[2 * MOST_OPTIONS + 12];
-    bool listens = strcmp(program, "tributary-device") != 0;
+    bool listens = strcmp(program, "tributary-device") != 0 && strcmp(program, "bench-crowd") != 0;
     size_t count = 0;
     *p = (struct bench_program){.name = program};
     enum trib_status status = bench_program_path(program, path, err);
@@ -261,7 +261,7 @@ enum trib_status bench_program_ask(const struct bench_program *p, const char *ke
     struct trib_buf line;
     bool well = false;
     trib_buf_init(&line, 0);
-    enum trib_status status = trib_health_ask(p->health, 2000, &line, &well, err);
+    enum trib_status status = trib_health_ask(p->health, ANSWER_MS, &line, &well, err);
     if (status == TRIB_OK && !number_of(trib_buf_text(&line), key, value))
         status = trib_fail(err, TRIB_NOT_FOUND, "%s has no %s in its health line", p->name, key);
     trib_buf_release(&line);
