@@ -4,6 +4,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/json.h"
 #include "shared/learn/blas.h"
+#include "shared/net/descriptors.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -119,6 +120,7 @@ static enum trib_status open_agents(struct fleet *fleet, struct trib_error *err)
 
 static enum trib_status open_all(struct fleet *fleet, struct trib_error *err) {
     const struct trib_device_config *c = fleet->config;
+    (void)trib_net_raise_descriptors(); /* a client that gets none says so */
     enum trib_status status = trib_spread_parse(c->speed_delay, &fleet->delay, err);
     if (status == TRIB_OK && c->keys_path[0] != 0)
         status = trib_keys_load(c->upstream.public_key, false, &fleet->parent_keys, NULL, err);

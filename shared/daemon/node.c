@@ -3,6 +3,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/rng.h"
+#include "shared/net/descriptors.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -155,7 +156,8 @@ void trib_node_carry_out(struct trib_node *node) {
 /* Reads children only while the disk keeps up and no checkpoint waits or is being copied. */
 static void back_pressure(struct trib_node *node) {
     bool pause = node->checkpointing || trib_storage_checkpoint_due(node->storage) ||
-                 trib_storage_backlog(node->storage) > BACKLOG_BYTES;
+                 trib_storage_backlog(node->storage) > BACKLOG_BYTES ||
+                 trib_storage_waiting(node->storage) > BACKLOG_RECORDS;
     if (pause == node->paused) return;
     node->paused = pause;
     trib_server_pause(node->server, pause);
@@ -395,8 +397,20 @@ static bool answer_health(void *ctx, struct trib_buf *line) {
     return well;
 }
 
+/* When they run out, libzmq accepts nobody more and turns in vain until somebody leaves. */
+static void check_descriptors(const struct trib_node *node) {
+    size_t have = trib_net_raise_descriptors(),
+           need = (size_t)node->options.parent->max_peers + OWN_DESCRIPTORS;
+    if (have >= need) return;
+    trib_log(node->options.log, TRIB_LOG_WARN, "descriptors_few",
+             "limit=%zu needed=%zu hint=\"limits.peers is more than this process may open: raise the limit "
+             "(LimitNOFILE of systemd, --ulimit nofile of Docker, ulimit -n) or lower limits.peers\"",
+             have, need);
+}
+
 static enum trib_status open_all(struct trib_node *node, struct trib_error *err) {
     const struct trib_node_options *o = &node->options;
+    check_descriptors(node);
     enum trib_status status = trib_reactor_new(&node->reactor, err);
     if (status == TRIB_OK) status = trib_timer_new(node->reactor, on_wake, node, &node->wake, err);
     if (status == TRIB_OK) status = trib_timer_new(node->reactor, on_rebuild, node, &node->rebuild, err);

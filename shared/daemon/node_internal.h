@@ -13,7 +13,10 @@ enum {
     REBUILD_MS = 1000,                /* after a failed write, the store is tried again so often */
     EDGE_WINDOW_BYTES = 1 << 20,      /* of an update on its way: gateways have less memory */
     BACKLOG_BYTES = 64 * 1024 * 1024, /* payloads waiting for the disk; beyond it children are not read */
-    LINGER_MS = 500,                  /* for the last messages */
+    BACKLOG_RECORDS = 2048, /* and so many of any kind: 10,000 HELLOs at once are 10,000 records, and as many
+                               answers that wait for them */
+    OWN_DESCRIPTORS = 64,   /* beside the connections of children */
+    LINGER_MS = 500,        /* for the last messages */
     MAX_ENDPOINTS = 8
 };
 

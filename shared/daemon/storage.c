@@ -245,6 +245,10 @@ uint64_t trib_storage_backlog(const struct trib_storage *s) {
     return s->backlog;
 }
 
+size_t trib_storage_waiting(const struct trib_storage *s) {
+    return s->queue_count - s->queue_first;
+}
+
 uint64_t trib_storage_groups(const struct trib_storage *s) {
     return s->groups;
 }

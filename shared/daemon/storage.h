@@ -52,6 +52,8 @@ bool trib_storage_checkpoint_due(const struct trib_storage *storage);
 bool trib_storage_checkpoint(struct trib_storage *storage, const struct trib_state *state);
 /* Bytes that wait to be written, records and payloads: what back-pressure goes by. */
 uint64_t trib_storage_backlog(const struct trib_storage *storage);
+/* Records that no group has taken yet. */
+size_t trib_storage_waiting(const struct trib_storage *storage);
 /* Groups of records committed since it was opened: a group is one sync. */
 uint64_t trib_storage_groups(const struct trib_storage *storage);
 

@@ -10,8 +10,8 @@
 
 enum {
     ENDPOINT_MAX = 256,
-    BACKLOG = 1024,
-    FLUSH_MS = 10,        /* see on_flush */
+    BACKLOG = 4096, /* connections that wait to be accepted: thousands come back at once after a restart */
+    FLUSH_MS = 10,  /* see on_flush */
     FLUSH_PER_TURN = 256, /* routes */
 };
 

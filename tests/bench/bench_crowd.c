@@ -93,8 +93,7 @@ static enum trib_status start_crowds(struct idle *idle, const char *endpoint, co
     for (size_t i = 0; i < CROWDS && status == TRIB_OK; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "%s-%zu", what, i);
-        status =
-            bench_program_start(&idle->crowds[i], &idle->tree.folder, "bench-crowd", name, options, err);
+        status = bench_program_start(&idle->crowds[i], &idle->tree.folder, "bench-crowd", name, options, err);
     }
     return status;
 }
@@ -108,12 +107,13 @@ static enum trib_status memory_each(struct idle *idle, const struct bench_progra
     if (status == TRIB_OK) status = start_crowds(idle, parent->endpoint, what, err);
     for (size_t i = 0; i < CROWDS && status == TRIB_OK; i++)
         status = bench_program_await(&idle->crowds[i], "ready", IDLE / CROWDS, GATHER_S, err);
+    for (size_t i = 0; i < CROWDS && status == TRIB_OK; i++) (void)kill(idle->crowds[i].pid, SIGUSR1);
     bench_pause_ms(REST_S * 1000L);
     for (size_t i = 0; i < CROWDS && status == TRIB_OK; i++) {
-        uint64_t timeouts = 0;
-        status = bench_program_ask(&idle->crowds[i], "timeouts", &timeouts, err);
-        if (status == TRIB_OK && timeouts > 0)
-            status = trib_fail(err, TRIB_INVALID, "%" PRIu64 " participants heard nothing", timeouts);
+        uint64_t hellos = 0;
+        status = bench_program_ask(&idle->crowds[i], "hellos", &hellos, err);
+        if (status == TRIB_OK && hellos > 0)
+            status = trib_fail(err, TRIB_INVALID, "%" PRIu64 " idle participants came anew", hellos);
     }
     if (status == TRIB_OK) status = bench_program_memory(parent, &after, err);
     *bytes = after > before ? (double)(after - before) / IDLE : 0;

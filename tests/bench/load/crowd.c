@@ -8,6 +8,7 @@
 #include "shared/base/rng.h"
 #include "shared/daemon/args.h"
 #include "shared/net/client.h"
+#include "shared/net/descriptors.h"
 #include "shared/net/health.h"
 #include "shared/net/reactor.h"
 #include "shared/participant/participant.h"
@@ -362,6 +363,7 @@ static enum trib_status open_all(struct crowd *crowd, struct trib_error *err) {
     if (crowd->agents == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for participants");
     for (size_t i = 0; i < c->count; i++)
         (void)snprintf(crowd->agents[i].name, sizeof crowd->agents[i].name, "%s-%zu", c->node.name, i);
+    (void)trib_net_raise_descriptors();
     enum trib_status status = make_keys(crowd, err);
     if (status == TRIB_OK) status = trib_reactor_new(&crowd->reactor, err);
     if (status == TRIB_OK) status = trib_reactor_on_signal(crowd->reactor, SIGTERM, on_end, crowd, err);
