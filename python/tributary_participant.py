@@ -7,20 +7,20 @@ As a library:
         ...                                     # change the arrays in place
         return Work(samples=1200, weight=600, steps=120, loss=0.3)
 
-    Participant("tcp://127.0.0.1:7000", "device-py", train).run()
+    Participant("tcp://127.0.0.1:7000", "device-py", train, spool="/var/lib/device-py").run()
+
+With a spool folder it goes on after a restart: an update that was not acknowledged is sent again, under its number.
 
 As a program it trains models made of dense layers (softmax, 2nn) on MNIST: --help says how. It was written from
 docs/protocol.md; the numbers of sections in comments are that page's. Needs pyzmq, msgpack and numpy.
 """
 import argparse
 import dataclasses
-import gzip
 import pathlib
 import random
 import secrets
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
@@ -29,20 +29,13 @@ import numpy as np
 import zmq
 
 import tributary_wire as wire
+from tributary_spool import Spool
+from tributary_training import DenseTrainer, Work, read_idx  # noqa: F401: Work is for who imports this module
 
 REPLY_S = 10.0
 BACKOFF_S = (0.2, 15.0)
 WINDOW_CHUNKS = 4
-
-
-@dataclasses.dataclass
-class Work:
-    """What a training has to say about itself (section 9)."""
-
-    samples: int
-    weight: int
-    steps: float
-    loss: float
+KEEP_RETRY_S = 5.0
 
 
 class Reconnect(Exception):
@@ -81,9 +74,10 @@ class Download:
 
 class Participant:
     def __init__(self, endpoint, name, train, *, server_key=None, public_key=None, secret_key=None,
-                 frame_bytes=wire.FRAME_PAYLOAD, max_updates=None, log=lambda text: None):
+                 frame_bytes=wire.FRAME_PAYLOAD, max_updates=None, spool=None, log=lambda text: None):
         """`train(model, plan)` is called in a thread of its own. Keys are Z85 texts, all three or none.
-        frame_bytes: the largest payload to be sent in one frame; above it the parent sends chunks."""
+        frame_bytes: the largest payload to be sent in one frame; above it the parent sends chunks.
+        spool: a folder for what it must not forget; None: it begins anew each time."""
         self.endpoint, self.name, self.train = endpoint, name, train
         self.keys = (server_key, public_key, secret_key)
         self.frame_bytes, self.max_updates, self.log = frame_bytes, max_updates, log
@@ -92,12 +86,16 @@ class Participant:
         self.waker, self.wake = socket.socketpair()  # the trainer's thread ends the wait for messages
         self.accepted = self.refused = 0
         self.verdicts = []  # (number, verdict, reason, staleness)
+        self.residual = self.parent = self.last_version = None
+        self.spool = Spool(spool, name, log) if spool is not None else None
+        self.kept, self.keep_at = True, 0.0  # is what must be kept in the spool? If not, when to try again
+        kept = self.spool.load() if self.spool else None
         self._new_incarnation()
+        if kept is not None:
+            self._restore(kept)
         self._forget_model()
-        self.parent = None
         self.known_schema = False
         self.schema = None
-        self.residual = None
         self.plan = {}
 
     def stop(self):
@@ -127,6 +125,9 @@ class Participant:
         except Finished as reason:
             self.log(f"finished: {reason}")
         finally:
+            self._keep()  # the last verdict too
+            if self.spool:
+                self.spool.close()
             self.context.destroy(linger=500)
             self.waker.close()
             self.wake.close()
@@ -138,6 +139,34 @@ class Participant:
         self.next_number = 1
         self.update = None  # at most one is on its way
         self.training = None
+
+    def _renew(self):
+        """A new one from now on: everything unacknowledged is forgotten."""
+        self._new_incarnation()
+        if self.residual is not None:
+            self.residual[:] = 0
+        self._keep()
+
+    def _keep(self):
+        """Into the spool: before what depends on it is told (section 7). A disk that fails is tried again."""
+        self.kept = self.spool is None or self.residual is None
+        if self.kept:
+            return
+        update = self.update and {"number": self.update.number, "fields": self.update.fields,
+                                  "payload": self.update.payload}
+        try:
+            self.spool.save({"incarnation": self.incarnation, "next_number": self.next_number, "parent": self.parent,
+                             "last_version": self.last_version, "residual": self.residual.tobytes(), "update": update})
+            self.kept = True
+        except OSError as error:
+            self.keep_at = time.monotonic() + KEEP_RETRY_S
+            self.log(f"the spool cannot be written: {error}")
+
+    def _restore(self, kept):
+        self.incarnation, self.next_number = kept["incarnation"], kept["next_number"]
+        self.parent, self.last_version = kept["parent"], kept["last_version"]
+        self.residual = np.frombuffer(kept["residual"], np.float32).copy()
+        self.update = Update(**kept["update"]) if kept["update"] else None
 
     def _forget_model(self):
         self.model = None
@@ -235,7 +264,11 @@ class Participant:
         if now - self.heard_at > 4 * self.heartbeat_s + REPLY_S:
             raise Reconnect("silence")
         self._collect()
-        if self.update is not None:
+        if not self.kept and now >= self.keep_at:
+            self._keep()
+        if not self.kept:
+            pass  # nothing that depends on it leaves
+        elif self.update is not None:
             if now - self.update.sent_at >= REPLY_S and now >= self.update.not_before:
                 self._push()
         elif self.training is None:
@@ -256,16 +289,19 @@ class Participant:
         if self.session is not None:
             return
         if fields["last_number"] >= self.next_number:
-            self._new_incarnation()
+            self._renew()
             raise Reconnect("the parent knows more numbers than were issued: a new incarnation")
         schema = wire.Schema(fields["schema"])
         if schema.fingerprint != fields["fingerprint"]:
             raise Reconnect("a schema that has not the fingerprint it comes with", BACKOFF_S[1])
-        if self.parent != fields["incarnation"]:  # another parent, or a new run: what was made for the old one goes
+        if self.parent != fields["incarnation"] or len(self.residual) != schema.parameters:
+            # Another parent, or a new run: what was made for the old one goes.
             self.update = self.training = None
             self._forget_model()
             self.residual = np.zeros(schema.parameters, np.float32)
-        self.parent, self.schema, self.known_schema = fields["incarnation"], schema, True
+            self.parent, self.last_version = fields["incarnation"], None
+            self._keep()
+        self.schema, self.known_schema = schema, True
         self.plan = wire.parse_plan(fields["plan"])
         self.up, self.down = wire.codec(self.plan["codec.up"]), wire.codec(self.plan["codec.down"])
         self.session, self.welcomed = fields["session"], True
@@ -293,7 +329,7 @@ class Participant:
                 self.credit = self.used  # offer it
             return
         if code in ("retired", "conflict"):
-            self._new_incarnation()
+            self._renew()
         elif code == "schema":
             self.known_schema = False
             self._forget_model()
@@ -399,7 +435,10 @@ class Participant:
             raise wire.Refused("a model with another digest")
         if not np.isfinite(model).all():
             raise wire.Refused("a model with NaN or infinity")
+        if self.last_version is not None and fields.get("fence", 0) > self.last_version:
+            self.residual[:] = 0  # a rollback: what is left of an abandoned version is void
         self.model, self.version, self.digest = model, fields["to_version"], fields["to_digest"]
+        self.last_version = self.version
         self.pulled_at = None
         self._start_training()
 
@@ -455,11 +494,13 @@ class Participant:
             fields["loss"] = done.loss
         self.update = Update(self.next_number, fields, payload, sent_at=-REPLY_S)
         self.next_number += 1
+        self._keep()
 
     def _push(self):
         update, size = self.update, len(self.update.payload)
         update.sent_at = time.monotonic()
-        fits = size <= wire.FREE_PAYLOAD or (size <= self.chunk_bytes and self.used + size <= self.credit)
+        fits = update.number > self.last_number and (  # else it is judged, and the question needs no bytes
+            size <= wire.FREE_PAYLOAD or (size <= self.chunk_bytes and self.used + size <= self.credit))
         if fits:
             self.used += size if size > wire.FREE_PAYLOAD else 0
             self._send("PUSH", update.payload, number=update.number, **update.fields)
@@ -502,63 +543,11 @@ class Participant:
             raise Finished(f"{self.accepted} updates accepted, {self.refused} refused")
 
 
-# ---- an example: dense layers with relu between them, softmax cross-entropy, SGD ----
-
-class DenseTrainer:
-    def __init__(self, images, labels, seed=1):
-        self.images, self.labels = images, labels
-        self.random = np.random.default_rng(seed)
-
-    def __call__(self, model, plan):
-        tensors = list(model.values())
-        layers = list(zip(tensors[::2], tensors[1::2]))
-        # A dense layer is weight (outputs x inputs) and bias (outputs).
-        if len(tensors) % 2 or any(w.ndim != 2 or b.shape != w.shape[:1] for w, b in layers):
-            raise ValueError(f"not a model of dense layers: {[(n, t.shape) for n, t in model.items()]}")
-        batch = int(plan.get("train.batch", 10))
-        rate = float(plan.get("train.lr", 0.05)) * float(plan.get("train.lr_decay", 1)) ** int(plan["version"])
-        order = np.concatenate([self.random.permutation(len(self.images))
-                                for _ in range(int(plan.get("train.epochs", 1)))])
-        most = int(plan.get("train.max_samples", 0))
-        order = order[:most] if most else order
-        losses = [self.step(layers, order[at:at + batch], rate) for at in range(0, len(order), batch)]
-        return Work(len(order), len(self.images), len(losses), float(np.mean(losses)))
-
-    def step(self, layers, chosen, rate):
-        inputs, labels = [self.images[chosen]], self.labels[chosen]
-        for i, (w, b) in enumerate(layers):
-            x = inputs[-1] @ w.T + b
-            inputs.append(np.maximum(x, 0) if i < len(layers) - 1 else x)
-        scores = inputs.pop()
-        p = np.exp(scores - scores.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        rows = np.arange(len(chosen))
-        loss = -np.log(np.maximum(p[rows, labels], 1e-30)).mean()
-        p[rows, labels] -= 1
-        gradient = p / len(chosen)
-        for (w, b), x in zip(reversed(layers), reversed(inputs)):
-            below = (gradient @ w) * (x > 0)
-            w -= rate * (gradient.T @ x)
-            b -= rate * gradient.sum(axis=0)
-            gradient = below
-        return loss
-
-
-def read_idx(folder, name):
-    for path, opener in ((folder / name, open), (folder / (name + ".gz"), gzip.open)):
-        if path.exists():
-            with opener(path, "rb") as file:
-                data = file.read()
-            dims = struct.unpack_from(f">{data[3]}I", data, 4)
-            return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(dims)
-    raise SystemExit(f"neither {folder / name} nor {name}.gz is there; --data names a folder with MNIST's files")
-
-
 def main():
     here = pathlib.Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description="Joins an edge and trains a model of dense layers on MNIST.")
     parser.add_argument("--connect", required=True, metavar="ENDPOINT", help="tcp://HOST:PORT of the edge")
-    parser.add_argument("--name", default=f"python-{secrets.token_hex(3)}", help="unique among its siblings")
+    parser.add_argument("--name", help="unique among its siblings (default: python- and some digits)")
     parser.add_argument("--data", type=pathlib.Path, default=here / "data" / "mnist-sample")
     parser.add_argument("--samples", type=int, default=600, help="train on so many images (default 600)")
     parser.add_argument("--updates", type=int, help="stop after so many verdicts")
@@ -566,7 +555,11 @@ def main():
     parser.add_argument("--public-key")
     parser.add_argument("--secret-key-file", type=pathlib.Path, help="a file with `secret KEY` or the key alone")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--spool", type=pathlib.Path, metavar="FOLDER", help="goes on from there after a restart")
     args = parser.parse_args()
+    if args.spool and not args.name:
+        parser.error("--spool needs --name: whose spool is it?")
+    args.name = args.name or f"python-{secrets.token_hex(3)}"
     images = read_idx(args.data, "train-images-idx3-ubyte")
     labels = read_idx(args.data, "train-labels-idx1-ubyte")
     mine = np.random.default_rng(args.seed).permutation(len(images))[:args.samples]
@@ -574,7 +567,7 @@ def main():
     trainer = DenseTrainer(pixels, labels[mine].astype(np.int64), args.seed)
     secret = args.secret_key_file.read_text().split()[-1] if args.secret_key_file else None
     participant = Participant(args.connect, args.name, trainer, server_key=args.server_key,
-                              public_key=args.public_key, secret_key=secret, max_updates=args.updates,
+                              public_key=args.public_key, secret_key=secret, max_updates=args.updates, spool=args.spool,
                               log=lambda text: print(f"{args.name}: {text}", flush=True))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: participant.stop())
