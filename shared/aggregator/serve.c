@@ -111,6 +111,11 @@ static void say_increments(struct trib_msg *msg, const struct trib_state *s, con
     trib_msg_set(msg, KIND, kind, TRIB_MODEL_INCREMENTS);
     msg->present |= (uint64_t)1 << TRIB_F_INCREMENTS;
     trib_msg_set(msg, FROM_VERSION, from_version, held->version);
+    /* Which of the two a child expects depends on its own tier: a device at the cloud, an edge below another.
+     */
+    const char *spec = trib_codec_spec(s->codec_pub);
+    if (strcmp(s->plan.codec_down, s->plan.codec_global) != 0)
+        trib_msg_set(msg, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     memcpy(msg->from_digest, held->chain, sizeof msg->from_digest);
     msg->present |= (uint64_t)1 << TRIB_F_FROM_DIGEST;
     if (to->version != s->published || !s->published_digest_known ||

@@ -42,7 +42,8 @@ struct trib_participant {
     struct trib_inbound incoming;
     struct trib_pace pace;   /* of what comes down */
     uint64_t piece_ms;       /* when the last piece came */
-    struct trib_msg offered; /* the MODEL whose payload comes in chunks; its texts are not used */
+    struct trib_msg offered; /* the MODEL whose payload comes in chunks; its codec stands in */
+    char offered_codec[TRIB_CODEC_MAX_SPEC + 1];
     /* pushing */
     uint64_t pushed_number, pushed_ms; /* the update that waits for its ACK; 0: none */
     size_t pushed_bytes;               /* of it, in one frame */

@@ -6,6 +6,7 @@
 #include "shared/base/alloc.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* In one frame comes what the line takes at once: whatever follows waits for the whole of it. */
@@ -38,9 +39,8 @@ static void start_over(struct trib_participant *p, const char *why) {
     p->pull_at_ms = p->now_ms + BACKOFF_MIN_MS;
 }
 
-static const char *check_increments(struct trib_participant *p, const struct trib_msg *msg,
-                                    const struct trib_blob *payload) {
-    const struct trib_state *s = p->state;
+static const char *check_bytes(const struct trib_codec *codec, const struct trib_state *s,
+                               const struct trib_msg *msg, const struct trib_blob *payload) {
     if (!s->has_model || msg->from_version != s->parent_version ||
         memcmp(msg->from_digest, s->parent_chain, sizeof msg->from_digest) != 0)
         return "increments from a version that is not held";
@@ -51,8 +51,7 @@ static const char *check_increments(struct trib_participant *p, const struct tri
     for (size_t i = 0; i < msg->increments.count; i++) {
         uint64_t size = msg->increments.items[i];
         if (size > left) return "increments longer than their payload";
-        if (trib_codec_check(s->codec_held, data, (size_t)size, trib_state_parameters(s), NULL, NULL) !=
-            TRIB_OK)
+        if (trib_codec_check(codec, data, (size_t)size, trib_state_parameters(s), NULL, NULL) != TRIB_OK)
             return "an increment that is not of the plan's codec";
         trib_digest_chain(chain, data, (size_t)size, chain);
         data += size;
@@ -60,6 +59,19 @@ static const char *check_increments(struct trib_participant *p, const struct tri
     }
     if (left != 0) return "increments shorter than their payload";
     return memcmp(chain, msg->to_digest, sizeof chain) == 0 ? NULL : "increments with another chain digest";
+}
+
+static const char *check_increments(struct trib_participant *p, const struct trib_msg *msg,
+                                    const struct trib_blob *payload) {
+    const struct trib_state *s = p->state;
+    if (msg->codec.size == 0) return check_bytes(s->codec_held, s, msg, payload);
+    char spec[TRIB_CODEC_MAX_SPEC + 1];
+    (void)snprintf(spec, sizeof spec, "%.*s", (int)msg->codec.size, msg->codec.data);
+    struct trib_codec *codec;
+    if (trib_codec_new(spec, &codec, NULL) != TRIB_OK) return "increments of a codec that is unknown here";
+    const char *problem = check_bytes(codec, s, msg, payload);
+    trib_codec_free(&codec);
+    return problem;
 }
 
 static const char *check_whole(struct trib_participant *p, const struct trib_msg *msg,
@@ -137,6 +149,7 @@ static void take_model(struct trib_participant *p, const struct trib_msg *msg, s
     trib_rec_set(&record, FENCE, fence, msg->fence);
     trib_rec_set(&record, APPLIED_NUMBER, applied_number, msg->applied);
     trib_rec_set(&record, INCREMENTS, increments, msg->increments);
+    if (msg->codec.size > 0) trib_rec_set(&record, CODEC, codec, msg->codec);
     if (msg->kind == TRIB_MODEL_SEED) trib_rec_set(&record, SEED, seed, msg->seed);
     memcpy(record.chain, msg->to_digest, sizeof record.chain);
     record.present |= (uint64_t)1 << TRIB_R_CHAIN;
@@ -180,6 +193,8 @@ void trib_participant_on_model(struct trib_participant *p, const struct trib_msg
         return;
     }
     p->offered = *msg;
+    if (msg->codec.size > 0) memcpy(p->offered_codec, msg->codec.data, msg->codec.size);
+    p->offered.codec.data = p->offered_codec;
     credit_from_here(p);
 }
 

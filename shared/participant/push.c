@@ -134,6 +134,11 @@ static void fill_push(const struct trib_participant *p, const struct trib_held *
     trib_msg_set(msg, WEIGHT, weight, held->weight);
     trib_msg_set(msg, STEPS, steps, held->steps);
     trib_msg_set(msg, LOSS, loss, held->loss);
+    /* Which of the two a parent expects depends on its tier, which a child does not know. */
+    const struct trib_plan *plan = &p->state->plan;
+    const char *spec = trib_codec_spec(p->state->codec_out);
+    if (strcmp(plan->codec_up, plan->codec_forward) != 0)
+        trib_msg_set(msg, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     if (p->state->role != TRIB_ROLE_EDGE) return;
     trib_msg_set(msg, REGION, region, held->region);
     trib_msg_set(msg, HISTOGRAM, histogram, held->histogram);

@@ -35,6 +35,18 @@ enum trib_status trib_state_prepare(struct trib_state *state, struct trib_error 
     return TRIB_OK;
 }
 
+enum trib_status trib_record_codec(const struct trib_record *record, struct trib_codec **out,
+                                   struct trib_error *err) {
+    char spec[TRIB_CODEC_MAX_SPEC + 1] = {0};
+    *out = NULL;
+    if (record->codec.size == 0) return TRIB_OK;
+    if (record->codec.size > TRIB_CODEC_MAX_SPEC)
+        return trib_fail(err, TRIB_CORRUPT, "record %llu: its codec's spec is too long",
+                         (unsigned long long)record->position);
+    memcpy(spec, record->codec.data, record->codec.size);
+    return trib_codec_new(spec, out, err);
+}
+
 void trib_state_void(struct trib_state *state, bool held) {
     state->total.void_samples += state->gathered.samples;
     for (size_t i = 0; i < state->pending_count; i++) {

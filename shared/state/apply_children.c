@@ -57,19 +57,12 @@ static enum trib_status mix(struct trib_state *state, const struct trib_record *
 /* The update's vector goes where the rule's form says. */
 static enum trib_status take_payload(struct trib_state *state, const struct trib_record *record,
                                      struct trib_error *err) {
-    struct trib_codec *own_codec = NULL;
-    const struct trib_codec *codec = state->codec_in;
-    if (record->codec.size > 0) {
-        char spec[TRIB_CODEC_MAX_SPEC + 1] = {0};
-        if (record->codec.size > TRIB_CODEC_MAX_SPEC) return damaged(err, record, "codec spec too long");
-        memcpy(spec, record->codec.data, record->codec.size);
-        enum trib_status status = trib_codec_new(spec, &own_codec, err);
-        if (status != TRIB_OK) return status;
-        codec = own_codec;
-    }
+    struct trib_codec *own_codec;
+    enum trib_status status = trib_record_codec(record, &own_codec, err);
+    if (status != TRIB_OK) return status;
+    const struct trib_codec *codec = own_codec != NULL ? own_codec : state->codec_in;
     size_t n = trib_state_parameters(state), bytes = trib_blob_size(record->payload);
     const uint8_t *data = trib_blob_data(record->payload);
-    enum trib_status status = TRIB_OK;
     enum trib_rule_form form = trib_rule_form(state->rule);
     if (form == TRIB_RULE_GATHERING)
         trib_codec_add(codec, data, bytes, n, record->applied, state->A);

@@ -77,10 +77,31 @@ enum trib_status trib_apply_acked(struct trib_state *state, struct trib_record *
     return damaged(err, record, "a verdict on an update that is not held");
 }
 
-static enum trib_status replace_model(struct trib_state *state, const struct trib_record *record,
-                                      struct trib_error *err) {
+/* Increments are in the plan's codec, or in that which the message named. */
+static enum trib_status add_increments(struct trib_state *state, const struct trib_record *record,
+                                       struct trib_error *err) {
     size_t n = trib_state_parameters(state), bytes = trib_blob_size(record->payload), at = 0;
     const uint8_t *data = trib_blob_data(record->payload);
+    struct trib_codec *named = NULL;
+    enum trib_status status = trib_record_codec(record, &named, err);
+    const struct trib_codec *codec = named != NULL ? named : state->codec_held;
+    for (size_t i = 0; status == TRIB_OK && i < record->increments.count; i++) {
+        uint64_t size = record->increments.items[i];
+        if (size > bytes - at) {
+            status = damaged(err, record, "increments longer than their payload");
+            break;
+        }
+        trib_codec_add(codec, data + at, (size_t)size, n, 1.0f, state->G);
+        at += (size_t)size;
+    }
+    trib_codec_free(&named);
+    if (status != TRIB_OK) return status;
+    return at == bytes ? TRIB_OK : damaged(err, record, "increments shorter than their payload");
+}
+
+static enum trib_status replace_model(struct trib_state *state, const struct trib_record *record,
+                                      struct trib_error *err) {
+    size_t n = trib_state_parameters(state), bytes = trib_blob_size(record->payload);
     state->seed_held = record->model_kind == TRIB_MODEL_SEED;
     switch (record->model_kind) {
     case TRIB_MODEL_SEED:
@@ -89,18 +110,12 @@ static enum trib_status replace_model(struct trib_state *state, const struct tri
         return TRIB_OK;
     case TRIB_MODEL_SNAPSHOT:
         if (bytes != n * sizeof(float)) return damaged(err, record, "a snapshot of the wrong size");
-        memcpy(state->G, data, bytes);
+        memcpy(state->G, trib_blob_data(record->payload), bytes);
         return TRIB_OK;
     case TRIB_MODEL_INCREMENTS:
         if (!state->has_model || record->from_version != state->parent_version)
             return damaged(err, record, "increments from a version that is not held");
-        for (size_t i = 0; i < record->increments.count; i++) {
-            uint64_t size = record->increments.items[i];
-            if (size > bytes - at) return damaged(err, record, "increments longer than their payload");
-            trib_codec_add(state->codec_held, data + at, (size_t)size, n, 1.0f, state->G);
-            at += (size_t)size;
-        }
-        return at == bytes ? TRIB_OK : damaged(err, record, "increments shorter than their payload");
+        return add_increments(state, record, err);
     default: return damaged(err, record, "a model of unknown kind");
     }
 }

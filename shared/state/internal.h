@@ -22,6 +22,10 @@ enum trib_status trib_state_take_back(struct trib_state *state, bool keep) TRIB_
 /* Voids U, what is pending and, if `held`, the held forwards; sets a fence. */
 void trib_state_void(struct trib_state *state, bool held);
 
+/* The codec that a record names; *out is NULL where it names none. */
+enum trib_status trib_record_codec(const struct trib_record *record, struct trib_codec **out,
+                                   struct trib_error *err) TRIB_MUST_USE;
+
 /* One for each side of the dispatch in apply.c. */
 enum trib_status trib_apply_verdict(struct trib_state *state, struct trib_record *record,
                                     struct trib_error *err) TRIB_MUST_USE;

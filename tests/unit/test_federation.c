@@ -224,6 +224,27 @@ static void large_models_travel_in_pieces(void **unused) {
     federation_free(&fed);
 }
 
+/* What a hop's payloads are in depends on the parent's tier, which a child does not know. */
+static void every_tree_goes_on_with_four_codecs(void **unused) {
+    (void)unused;
+    static const size_t parents[] = {0, 0, 1, 2, 0}; /* edge-2 is below edge-1, device-2 is at the cloud */
+    struct problem problem = {.devices = 2, .rate = 0.2f};
+    struct federation_options options =
+        base_options(&problem, "edge.rule: fedbuff(k=1)\ncodec.up: f16\ncodec.down: int8\ncodec.forward: "
+                               "topk(0.5)+int8\ncodec.global: f32\n");
+    options.devices = 2;
+    options.parents = parents;
+    struct federation *fed = federation_new(&options);
+    federation_run(fed, 1000000 + 60000, NULL, NULL);
+    federation_check(fed, "four codecs");
+    for (size_t node = 0; node < 3; node++) {
+        const struct trib_state *state = federation_state(fed, node);
+        assert_true(state->total.accepted > 10);
+        assert_int_equal(state->total.refused, 0);
+    }
+    federation_free(&fed);
+}
+
 static void edge_gathers_while_the_cloud_is_away(void **unused) {
     (void)unused;
     struct problem problem = {.devices = 8, .rate = 0.1f};
@@ -320,6 +341,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_lost_on_a_bad_network),
         cmocka_unit_test(crash_replays_to_the_same_bits),
         cmocka_unit_test(large_models_travel_in_pieces),
+        cmocka_unit_test(every_tree_goes_on_with_four_codecs),
         cmocka_unit_test(edge_gathers_while_the_cloud_is_away),
         cmocka_unit_test(checkpoint_loads_to_the_same_state),
     };
