@@ -31,11 +31,17 @@ static void give_up(struct trib_aggregator *a) {
     (void)trib_aggregator_record(a, &record);
 }
 
-/* Synchronous tiers: the next round begins when the parent's answer to the last one is here. Until then
- * nothing is published either: an own commit that were would be the newest base once the answer has come, and
- * given out while publish_interval keeps back the version that has the answer in it. */
-static bool on_hold(const struct trib_state *s) {
-    return s->plan.hold && s->role == TRIB_ROLE_EDGE && (s->held_count > 0 || s->gathered.updates > 0);
+/* Synchronous tiers: the next round begins when the parent's answer to the last forward is here. From the
+ * commit on that a forward is due nothing is published either: that commit would be the newest base once the
+ * answer has come, and given out while publish_interval keeps back the version that has the answer in it.
+ * Commits before it (forward.updates, forward.interval) are rounds of the edge's own. */
+static bool on_hold(const struct trib_aggregator *a) {
+    const struct trib_state *s = a->state;
+    if (!s->plan.hold || s->role != TRIB_ROLE_EDGE) return false;
+    if (s->held_count > 0) return true;
+    if (s->gathered.updates == 0) return false;
+    return s->gathered.updates >= s->plan.forward_updates ||
+           (s->plan.forward_ms > 0 && a->now_ms >= s->gathered.since_ms + s->plan.forward_ms);
 }
 
 static void publish(struct trib_aggregator *a) {
@@ -185,7 +191,7 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
         return;
     }
     uint64_t at;
-    bool due = publish_due(a, &at), held = on_hold(s);
+    bool due = publish_due(a, &at), held = on_hold(a);
     if (due && !held && may_publish(a)) publish(a);
     /* Who has answered this version waits for the next: for ever in a round, else only if there is one that
      * the interval holds back. Working on a base twice counts the same direction twice. */
@@ -222,7 +228,7 @@ void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
     /* A run's first version is in its ledger from the start, not from the first child on. */
     if (s->role == TRIB_ROLE_CLOUD && s->base_count == 0 && s->has_model && !s->stopped) publish(a);
     if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
-    if (on_hold(s)) return;
+    if (on_hold(a)) return;
     uint64_t at;
     if (!publish_due(a, &at) && at != UINT64_MAX) {
         *wake_ms = at;

@@ -13,7 +13,8 @@
 
 enum {
     FIRST_DEADLINE_MS = 30000, /* until an interval is known */
-    LEAST_DEADLINE_MS = 100    /* where updates come in bursts, so that the median says little */
+    LEAST_DEADLINE_MS = 100,   /* where updates come in bursts, so that the median says little */
+    MOST_DEADLINE_MS = 600000  /* after an outage, or when the clock was put right, the same */
 };
 
 struct config {
@@ -48,7 +49,7 @@ const struct trib_option trib_fedbuff_params[TRIB_FEDBUFF_PARAMS] = {
      "what the mean is multiplied by"},
     {"deadline", TRIB_OPT_STRING, offsetof(struct config, deadline), "auto", 0, 0, NULL, check_deadline,
      "how long a buffer waits for its k, from its first update on; auto: twice the median interval between "
-     "updates at the cloud, for ever at an edge; 0: for ever"},
+     "updates at the cloud, at most 10 minutes; for ever at an edge; 0: for ever"},
     {"by", TRIB_OPT_CHOICE, offsetof(struct config, by), "samples", 0, 0, by_choices, NULL,
      "what an update weighs: its samples, or 1"},
     {"relative", TRIB_OPT_CHOICE, offsetof(struct config, relative), "auto", 0, 0, trib_rule_auto_yes_no,
@@ -101,7 +102,7 @@ static uint64_t deadline_of(const struct config *c, const struct trib_rule_memor
     if (!c->deadline_auto) return c->deadline_ms;
     uint64_t median = trib_rule_median_interval(memory);
     if (median == UINT64_MAX) return FIRST_DEADLINE_MS;
-    if (median > UINT64_MAX / 2) return UINT64_MAX;
+    if (median > MOST_DEADLINE_MS / 2) return MOST_DEADLINE_MS;
     return 2 * median > LEAST_DEADLINE_MS ? 2 * median : LEAST_DEADLINE_MS;
 }
 

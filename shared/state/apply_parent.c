@@ -12,14 +12,16 @@ static enum trib_status damaged(struct trib_error *err, const struct trib_record
                      trib_record_name(record->kind), what);
 }
 
-/* The first bytes of the chain digest of a parent version that was held here, if it is still remembered. */
+/* The first bytes of the chain digest of a parent version that was held here, if it is still remembered; of
+ * the newest with that number: a parent that was restored from a backup makes some numbers twice. */
 static bool parent_digest(const struct trib_state *state, uint64_t version, uint8_t out[4]) {
     size_t kept = state->parent_count < TRIB_PARENTS_KEPT ? state->parent_count : TRIB_PARENTS_KEPT;
-    for (size_t i = 0; i < kept; i++)
-        if (state->parents[i].version == version) {
-            memcpy(out, state->parents[i].digest, 4);
-            return true;
-        }
+    for (size_t i = 0; i < kept; i++) {
+        size_t slot = (state->parent_count - 1 - i) % TRIB_PARENTS_KEPT;
+        if (state->parents[slot].version != version) continue;
+        memcpy(out, state->parents[slot].digest, 4);
+        return true;
+    }
     return false;
 }
 

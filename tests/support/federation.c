@@ -155,9 +155,14 @@ static void deliver_later(struct federation *fed, const struct federation_link *
     event.kind = EVENT_MESSAGE;
     event.frame = trib_alloc(action->frame_bytes);
     event.frame_bytes = action->frame_bytes;
-    event.payload = trib_blob_ref(action->payload);
-    federation_must(event.frame != NULL, "out of memory");
+    size_t payload_bytes = trib_blob_size(action->payload);
+    /* Of its own: who keeps what came must not keep what was sent. */
+    event.payload = action->payload != NULL ? trib_blob_new(payload_bytes) : NULL;
+    federation_must(event.frame != NULL && (event.payload != NULL || action->payload == NULL),
+                    "out of memory");
     memcpy(event.frame, action->frame, action->frame_bytes);
+    if (payload_bytes > 0)
+        memcpy(trib_blob_mutable(event.payload), trib_blob_data(action->payload), payload_bytes);
     event.at_ms = fed->now_ms + link->latency_ms + trib_rng_below(&fed->rng, link->jitter_ms + 1);
     if (!fed->calm && link->late > 0 && trib_rng_unit(&fed->rng) < link->late)
         event.at_ms += trib_rng_below(&fed->rng, link->late_ms + 1);

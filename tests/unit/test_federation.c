@@ -224,6 +224,23 @@ static void large_models_travel_in_pieces(void **unused) {
     federation_free(&fed);
 }
 
+/* HierFAVG: an edge has rounds of its own between its forwards, and waits after each forward only. */
+static void edges_have_rounds_between_forwards(void **unused) {
+    (void)unused;
+    struct problem problem = {.devices = 4, .rate = 0.2f};
+    struct federation_options options = base_options(
+        &problem, "edge.rule: fedavg\ncloud.rule: fedavg\nforward.hold: true\nforward.updates: 6\n");
+    options.devices = 4;
+    struct federation *fed = federation_new(&options);
+    federation_run(fed, 1000000 + 3000, NULL, NULL);
+    uint64_t versions = 8;
+    federation_run(fed, 1000000 + 600000, versions_reached, &versions);
+    assert_int_equal(federation_state(fed, FED_CLOUD)->version, versions);
+    assert_true(federation_state(fed, 1)->commits >= 3 * (versions - 1)); /* two devices make three rounds */
+    federation_check(fed, "rounds of edges");
+    federation_free(&fed);
+}
+
 /* What a hop's payloads are in depends on the parent's tier, which a child does not know. */
 static void every_tree_goes_on_with_four_codecs(void **unused) {
     (void)unused;
@@ -341,6 +358,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_lost_on_a_bad_network),
         cmocka_unit_test(crash_replays_to_the_same_bits),
         cmocka_unit_test(large_models_travel_in_pieces),
+        cmocka_unit_test(edges_have_rounds_between_forwards),
         cmocka_unit_test(every_tree_goes_on_with_four_codecs),
         cmocka_unit_test(edge_gathers_while_the_cloud_is_away),
         cmocka_unit_test(checkpoint_loads_to_the_same_state),

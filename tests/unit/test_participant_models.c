@@ -228,6 +228,28 @@ static void test_fence(void **unused) {
     role_stop(&node);
 }
 
+/* A parent that was restored from a backup makes a version's number a second time: the newest is the base. */
+static void test_a_version_that_came_twice(void **unused) {
+    (void)unused;
+    struct role_node node;
+    edge(&node);
+    for (int i = 0; i < 2; i++) {
+        struct trib_blob *values = role_floats(ROLE_N, 0.5f + (float)i);
+        struct trib_msg model = role_snapshot_model(5, 3, values);
+        give(&node, &model, values);
+        trib_blob_unref(&values);
+    }
+    struct trib_record forward = {.kind = TRIB_REC_FORWARD, .payload = role_floats(ROLE_N, 0.0f)};
+    trib_rec_set(&forward, NUMBER, number, node.state->next_number);
+    trib_rec_set(&forward, BASE, base_version, 3);
+    assert_true(trib_outbox_record(&node.outbox, node.state, &forward));
+    trib_blob_unref(&forward.payload);
+    assert_true(role_collect(&node, true));
+    assert_memory_equal(node.state->held[0].base_digest, node.state->parent_chain, 4);
+    role_rebuild(&node);
+    role_stop(&node);
+}
+
 /* ---- in pieces ---- */
 
 static void offer(struct role_node *node, struct trib_msg *model, const struct trib_blob *payload) {
@@ -460,6 +482,7 @@ int main(void) {
         cmocka_unit_test(test_full_digest_after_increments),
         cmocka_unit_test(test_model_of_another_session),
         cmocka_unit_test(test_fence),
+        cmocka_unit_test(test_a_version_that_came_twice),
         cmocka_unit_test(test_model_in_pieces),
         cmocka_unit_test(test_damaged_or_stray_pieces),
         cmocka_unit_test(test_pull_is_repeated),

@@ -1,0 +1,20 @@
+# make torture: federations in which everything goes wrong, by the shipped roles and the real store on simulated disks, in
+# tests/torture. DURATION=seconds, FEDERATIONS=at most so many, SEED=, ONE=the number of a federation that was reported.
+
+TORTURE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/torture/*.c))
+DURATION    ?= 360
+FEDERATIONS ?= 0
+SEED        ?= 1
+ONE         ?=
+
+$(B)/bin/torture: $(TORTURE_OBJ) $(SUP_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $@")
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
+
+.PHONY: torture
+
+torture: $(B)/bin/torture ## federations in which everything goes wrong; DURATION=360 seconds, SEED=1, FEDERATIONS=, ONE=number
+	@$< $(if $(ONE),--one $(ONE),--seed $(SEED) --duration $(DURATION) --federations $(FEDERATIONS))
+
+-include $(TORTURE_OBJ:.o=.d)
