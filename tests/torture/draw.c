@@ -28,6 +28,16 @@ static void draw_tree(struct trib_rng *rng, struct drawn *d) {
     }
 }
 
+static bool all_have_devices(const struct drawn *d) {
+    bool fed[NODES_MAX] = {false};
+    for (size_t i = d->nodes; i-- > 1;) {
+        if (i > d->edges) fed[i] = true;
+        if (fed[i]) fed[d->parents[i]] = true;
+        if (!fed[i]) return false;
+    }
+    return true;
+}
+
 /* A rule of a tier. Those that only add and halve leave no rounding behind. */
 static void draw_rule(struct trib_rng *rng, struct drawn *d, const char *tier) {
     static const char *const stale[] = {"constant", "polynomial(0.5)", "hinge(2, 1)"};
@@ -50,7 +60,8 @@ static void draw_rule(struct trib_rng *rng, struct drawn *d, const char *tier) {
         say(d, "%s.rule: fedasync(form=mix, alpha=0.5)\n", tier);
     } else {
         d->exact = d->settled = false;
-        say(d, "%s.rule: fedavg(deadline=%s)\n", tier, chance(rng, 0.5) ? "0" : "6s");
+        /* Without a deadline a round waits for an edge that has no devices. */
+        say(d, "%s.rule: fedavg(deadline=%s)\n", tier, all_have_devices(d) && chance(rng, 0.5) ? "0" : "6s");
     }
 }
 
@@ -115,7 +126,8 @@ static void draw_faults(struct trib_rng *rng, struct drawn *d) {
     d->weight[FAULT_CUT] = 3;
     d->weight[FAULT_WEATHER] = 2;
     d->weight[FAULT_WIPE] = chance(rng, 0.5) ? 2 : 0;
-    d->weight[FAULT_ROAM] = d->edges > 1 && chance(rng, 0.5) ? 3 : 0;
+    bool rounds = strstr(d->plan, "fedavg(deadline=0)") != NULL;
+    d->weight[FAULT_ROAM] = d->edges > 1 && !rounds && chance(rng, 0.5) ? 3 : 0;
     d->weight[FAULT_IO] = chance(rng, 0.5) ? 4 : 0;
     d->weight[FAULT_FULL] = chance(rng, 0.2) ? 2 : 0;
     d->weight[FAULT_STRANGER] = chance(rng, 0.3) ? 6 : 0;

@@ -108,7 +108,8 @@ static size_t strange_parcel(struct observer *o, size_t child, const struct trib
 
 static size_t find_parcel(void *ctx, size_t child, const struct trib_record *record) {
     struct observer *o = ctx;
-    if (child >= o->nodes) return strange_parcel(o, child, record);
+    if (child >= o->nodes)
+        return record->verdict == TRIB_ACCEPTED ? strange_parcel(o, child, record) : SIZE_MAX;
     for (size_t i = o->parcel_count; i-- > 0;) {
         const struct parcel *p = &o->parcels[i];
         if (p->node == child && p->incarnation == record->incarnation && p->number == record->number &&
@@ -232,6 +233,7 @@ static void count_places(struct observer *o) {
         }
         for (size_t i = 0; i < s->held_count; i++) count_parcel(o, s->held[i].parcel);
         for (size_t i = 0; i < s->dropped.count; i++) count_parcel(o, s->dropped.at[i]);
+        for (size_t i = 0; i < s->refused.count; i++) put(o->there, &o->parcels[s->refused.at[i]].ids);
     }
 }
 
@@ -246,14 +248,35 @@ static void check_places(struct observer *o) {
     }
 }
 
-/* A disk was lost, or an old one came back: what only it held may be gone, and what it holds again may be
- * elsewhere too. Twice in a model is never excused: see the shadows. */
-static void excuse(struct observer *o) {
+/* Ids in any part of a node. */
+static void put_all(const struct observer *o, const struct shadow *s, uint8_t *places) {
+    put(places, &s->own);
+    put(places, &s->voided);
+    for (size_t i = 0; i < s->pending_count; i++) {
+        const struct judged *j = &s->children[s->pending[i].child].judged[s->pending[i].judged];
+        put(places, &o->parcels[j->parcel].ids);
+    }
+    for (size_t i = 0; i < s->held_count; i++) put(places, &o->parcels[s->held[i].parcel].ids);
+    for (size_t i = 0; i < s->dropped.count; i++) put(places, &o->parcels[s->dropped.at[i]].ids);
+    for (size_t i = 0; i < s->refused.count; i++) put(places, &o->parcels[s->refused.at[i]].ids);
+}
+
+/* A disk was lost, or an old one came back: `lost` is what was on it. What it alone answered for may be gone,
+ * now or when a child hears of versions that are gone too; what it holds again may be elsewhere. Twice in a
+ * model is never excused: see the shadows. */
+static void excuse(struct observer *o, const struct shadow *lost, const struct shadow *fresh) {
     count_places(o);
-    for (size_t id = 0; id < o->update_count; id++) {
-        struct update *u = &o->updates[id];
-        if (o->there[id] == 0) u->lost_is_fine = true;
-        if (o->live[id] > 1) u->two_is_fine = true;
+    if (o->update_count > 0) {
+        uint8_t *was = trib_alloc(o->update_count), *is = trib_alloc(o->update_count);
+        if (was == NULL || is == NULL) abort();
+        put_all(o, lost, was);
+        put_all(o, fresh, is);
+        for (size_t id = 0; id < o->update_count; id++) {
+            if (was[id] > 0 && is[id] == 0) o->updates[id].lost_is_fine = true;
+            if (o->live[id] > 1) o->updates[id].two_is_fine = true;
+        }
+        trib_free(was);
+        trib_free(is);
     }
     o->t->disasters++;
 }
@@ -265,26 +288,28 @@ void observer_backup(struct torture *t, size_t node) {
     w->has_backup = true;
 }
 
-static void replaced(struct torture *t, size_t node) {
+/* `fresh` is taken over. */
+static void replace(struct torture *t, size_t node, struct shadow *fresh) {
     struct watched *w = &t->observer->watched[node];
+    struct shadow lost = w->shadow;
+    w->shadow = *fresh;
     w->lineage++;
     w->digest_known = false;
     w->compared = 0;
-    excuse(t->observer);
+    excuse(t->observer, &lost, &w->shadow);
+    shadow_release(&lost);
 }
 
 void observer_restored(struct torture *t, size_t node) {
-    struct watched *w = &t->observer->watched[node];
-    shadow_release(&w->shadow);
-    shadow_copy(&w->shadow, &w->backup);
-    replaced(t, node);
+    struct shadow fresh;
+    shadow_copy(&fresh, &t->observer->watched[node].backup);
+    replace(t, node, &fresh);
 }
 
 void observer_wiped(struct torture *t, size_t node) {
-    struct watched *w = &t->observer->watched[node];
-    shadow_release(&w->shadow);
-    new_shadow(t->observer, node, &w->shadow);
-    replaced(t, node);
+    struct shadow fresh;
+    new_shadow(t->observer, node, &fresh);
+    replace(t, node, &fresh);
 }
 
 void observer_forgotten(struct torture *t, size_t node) {

@@ -59,6 +59,7 @@ void shadow_release(struct shadow *shadow) {
     trib_free(shadow->seen);
     ids_release(&shadow->own);
     ids_release(&shadow->voided);
+    ids_release(&shadow->refused);
     ids_release(&shadow->dropped);
     *shadow = (struct shadow){0};
 }
@@ -67,6 +68,7 @@ void shadow_copy(struct shadow *to, const struct shadow *from) {
     *to = *from;
     ids_copy(&to->own, &from->own);
     ids_copy(&to->voided, &from->voided);
+    ids_copy(&to->refused, &from->refused);
     ids_copy(&to->dropped, &from->dropped);
     to->sum = copied(from->sum, from->parameters * sizeof *from->sum);
     to->children = copied(from->children, from->child_count * sizeof *from->children);
@@ -168,14 +170,14 @@ static void apply_verdict(struct shadow *s, const struct shadow_world *w, const 
     if (record->incarnation != c->incarnation || record->number <= c->last)
         w->violate(w->ctx, "an update of another incarnation, or out of order, was judged", record->number);
     bool accepted = record->verdict == TRIB_ACCEPTED;
+    size_t made = w->parcel(w->ctx, child, record);
     struct judged judged = {.incarnation = record->incarnation,
                             .number = record->number,
                             .verdict = (uint8_t)record->verdict,
                             .fate = accepted ? FATE_PENDING : FATE_REFUSED,
-                            .parcel = SIZE_MAX,
+                            .parcel = made,
                             .applied = (double)record->applied};
     if (accepted) {
-        judged.parcel = w->parcel(w->ctx, child, record);
         if (judged.parcel == SIZE_MAX) {
             w->violate(w->ctx, "an update was accepted that nobody durably made", record->number);
             return;
@@ -185,6 +187,8 @@ static void apply_verdict(struct shadow *s, const struct shadow_world *w, const 
         s->pending = grown(s->pending, &s->pending_capacity, s->pending_count, sizeof *s->pending);
         s->pending[s->pending_count].child = child;
         s->pending[s->pending_count++].judged = c->count;
+    } else if (made != SIZE_MAX) {
+        ids_add(&s->refused, (uint32_t)made);
     }
     c->judged = grown(c->judged, &c->capacity, c->count, sizeof *c->judged);
     c->judged[c->count++] = judged;

@@ -63,6 +63,7 @@ struct shadow {
     size_t held_count;
     struct shadow_held held[TRIB_HELD_MAX + 1];
     struct ids voided;
+    struct ids refused; /* parcels; void, wherever their makers still have them */
     struct ids
         dropped; /* parcels that were held and are void; counts as void what their parent did not accept */
     size_t child_count;
