@@ -116,6 +116,10 @@ void federation_crash(struct federation *fed, size_t index) {
     poll_node(fed, index);
 }
 
+void federation_forget(struct federation *fed, size_t node) {
+    records_free(&fed->nodes[node].group);
+}
+
 void federation_skew(struct federation *fed, size_t node, int64_t ms) {
     federation_must(fed->nodes[node].state == NULL, "clocks jump while nodes are down");
     fed->nodes[node].skew_ms = ms;

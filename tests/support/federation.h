@@ -108,6 +108,8 @@ void federation_stop(struct federation *fed, size_t node, bool written);
 bool federation_start(struct federation *fed, size_t node, struct trib_error *err);
 /* Both at once; what was under way is lost. */
 void federation_crash(struct federation *fed, size_t node);
+/* The disk of a node that is down was replaced: what was on its way there is gone. */
+void federation_forget(struct federation *fed, size_t node);
 /* The clock of a node that is down is wrong by so much when it comes back. */
 void federation_skew(struct federation *fed, size_t node, int64_t ms);
 /* A node that is down has another parent when it comes back. */

@@ -105,7 +105,6 @@ static void draw_size(struct trib_rng *rng, struct drawn *d) {
     if (d->parameters <= 64) return;
     if (chance(rng, 0.7)) d->budget_bytes = bytes + pick(rng, 4 * bytes);
     if (chance(rng, 0.7)) d->frame_bytes = bytes / 4 + pick(rng, bytes);
-    d->chunk_bytes = 16 * 1024;
 }
 
 static void draw_weather(struct trib_rng *rng, struct drawn *d) {

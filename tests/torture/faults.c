@@ -121,6 +121,7 @@ static void wipe_device(struct torture *t) {
     take_down(t, node, true, "wiped");
     if (federation_up(t->fed, node)) return;
     disk_wipe(t->disks, node);
+    federation_forget(t->fed, node);
     observer_forgotten(t, node);
     come_back_in(t, node, some_ms(t, 4000));
 }
@@ -138,6 +139,7 @@ static void lose_disk(struct torture *t) {
     if (node == FED_CLOUD && chance(&t->rng, 0.7)) return; /* ends the run */
     take_down(t, node, true, "its disk is lost");
     disk_wipe(t->disks, node);
+    federation_forget(t->fed, node);
     observer_wiped(t, node);
     come_back_in(t, node, some_ms(t, 10000));
 }
@@ -157,6 +159,7 @@ static void restore(struct torture *t) {
     if (!disk_has_backup(t->disks, node)) return;
     take_down(t, node, true, "a backup is restored");
     disk_restore(t->disks, node);
+    federation_forget(t->fed, node);
     observer_restored(t, node);
     come_back_in(t, node, some_ms(t, 10000));
 }

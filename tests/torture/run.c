@@ -213,7 +213,6 @@ void torture_one(uint64_t number, bool logs, struct outcome *out) {
                                          .lose = t.drawn.lose,
                                          .repeat = t.drawn.repeat,
                                          .budget_bytes = t.drawn.budget_bytes,
-                                         .chunk_bytes = t.drawn.chunk_bytes,
                                          .frame_bytes = t.drawn.frame_bytes,
                                          .disk = &disk,
                                          .train = train,

@@ -22,7 +22,7 @@ struct drawn {
     bool exact;   /* ... to the bit, because the rules only add and halve */
     bool linear;  /* no rule mixes */
     bool settled; /* nothing is refused or void unless something goes wrong: asynchronous rules, no cap */
-    size_t budget_bytes, chunk_bytes, frame_bytes;
+    size_t budget_bytes, frame_bytes;
     uint64_t latency_ms, jitter_ms, commit_ms, train_ms;
     uint64_t faulty_ms;   /* how long things go wrong */
     uint64_t calamity_ms; /* mean time between two faults */
