@@ -117,6 +117,8 @@ enum trib_status trib_aggregator_look_at_offer(const struct trib_aggregator *a, 
                                                const struct trib_msg *msg) TRIB_MUST_USE;
 /* No verdict: the child offers it again. */
 void trib_aggregator_out_of_memory(struct trib_aggregator *a, const struct session *session, uint64_t number);
+/* ... and so it does when the payload is not what its checksum says. */
+void trib_aggregator_damaged(struct trib_aggregator *a, const struct session *session, uint64_t number);
 /* Sums the regions of active children, if something has changed. */
 void trib_aggregator_sum_regions(struct trib_aggregator *a);
 

@@ -203,10 +203,7 @@ static void judge_whole(struct trib_aggregator *a, struct session *s) {
     give_back(a, s);
     struct trib_blob *whole = trib_inbound_take(&s->incoming);
     if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
-        trib_aggregator_event(a, TRIB_LOG_WARN, "payload_damaged", "peer=%s number=%" PRIu64,
-                              trib_session_peer(a, s)->identity, offer->msg.number);
-        trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, offer->msg.number, 100,
-                              "the payload arrived damaged: offer it again");
+        trib_aggregator_damaged(a, s, offer->msg.number);
     } else if (a->store_retry_ms > 0) {
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_STORE, offer->msg.number, a->store_retry_ms,
                               "the journal cannot be written");

@@ -29,6 +29,12 @@ static void acknowledge(struct trib_aggregator *a, struct session *s, uint64_t n
     (void)trib_aggregator_send(a, s->route, a->state->position, &msg, NULL);
 }
 
+/* CRC32C of the payload, or what its offer said of it. on_push has compared the two where both are there. */
+static uint32_t crc_of(const struct trib_msg *msg, const struct trib_blob *payload) {
+    if (payload == NULL || trib_msg_has(msg, PAYLOAD_CRC)) return (uint32_t)msg->payload_crc;
+    return trib_kernels()->crc32c(0, trib_blob_data(payload), trib_blob_size(payload));
+}
+
 /* A number that was judged before: the same answer, unless the content is another. */
 static void repeat(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                    const struct trib_blob *payload) {
@@ -38,10 +44,7 @@ static void repeat(struct trib_aggregator *a, struct session *s, const struct tr
                               "a number judged too long ago");
         return;
     }
-    uint32_t crc = payload != NULL
-                       ? trib_kernels()->crc32c(0, trib_blob_data(payload), trib_blob_size(payload))
-                       : (uint32_t)msg->payload_crc;
-    if (kept->crc != crc) {
+    if (kept->crc != crc_of(msg, payload)) {
         trib_aggregator_event(a, TRIB_LOG_WARN, "number_conflict", "peer=%s number=%" PRIu64,
                               trib_session_peer(a, s)->identity, msg->number);
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CONFLICT, msg->number, 0,
@@ -207,9 +210,7 @@ void trib_aggregator_judge(struct trib_aggregator *a, struct session *s, const s
     enum trib_reason reason = judge_header(a, trib_session_peer(a, s), msg, &staleness);
     trib_rec_set(&record, STALENESS, staleness, staleness);
     size_t bytes = trib_blob_size(payload);
-    uint32_t crc = payload != NULL ? trib_kernels()->crc32c(0, trib_blob_data(payload), bytes)
-                                   : (uint32_t)msg->payload_crc;
-    trib_rec_set(&record, PAYLOAD_CRC, payload_crc, crc);
+    trib_rec_set(&record, PAYLOAD_CRC, payload_crc, crc_of(msg, payload));
     struct trib_codec *own = NULL;
     enum trib_status found;
     const struct trib_codec *codec = codec_of(a, &msg->codec, &own, &found);
@@ -267,6 +268,21 @@ enum trib_status trib_aggregator_look_at_offer(const struct trib_aggregator *a, 
     return hopeless ? TRIB_INVALID : TRIB_OK;
 }
 
+/* Is it what its sender says that it sent? */
+static bool is_damaged(const struct trib_msg *msg, const struct trib_blob *payload) {
+    if (payload == NULL || !trib_msg_has(msg, PAYLOAD_CRC)) return false;
+    size_t bytes = trib_blob_size(payload);
+    return msg->payload_bytes != bytes ||
+           msg->payload_crc != trib_kernels()->crc32c(0, trib_blob_data(payload), bytes);
+}
+
+void trib_aggregator_damaged(struct trib_aggregator *a, const struct session *s, uint64_t number) {
+    trib_aggregator_event(a, TRIB_LOG_WARN, "payload_damaged", "peer=%s number=%" PRIu64,
+                          trib_session_peer(a, s)->identity, number);
+    trib_aggregator_error(a, s->route, s->number, TRIB_CODE_CREDIT, number, 100,
+                          "the payload arrived damaged: send it again");
+}
+
 void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                              struct trib_blob *payload, size_t wire_bytes) {
     const struct trib_peer *peer = trib_session_peer(a, s);
@@ -285,6 +301,10 @@ void trib_aggregator_on_push(struct trib_aggregator *a, struct session *s, const
     if (a->store_retry_ms > 0) {
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_STORE, msg->number, a->store_retry_ms,
                               "the journal cannot be written");
+        return;
+    }
+    if (is_damaged(msg, payload)) {
+        trib_aggregator_damaged(a, s, msg->number);
         return;
     }
     if (msg->number == 0 || msg->after >= msg->number) {

@@ -168,13 +168,13 @@ void trib_participant_push(struct trib_participant *p) {
     p->pushed_number = held->number;
     p->pushed_ms = p->now_ms;
     p->pushed_bytes = whole ? bytes : 0;
+    trib_msg_set(&msg, PAYLOAD_BYTES, payload_bytes, bytes);
+    trib_msg_set(&msg, PAYLOAD_CRC, payload_crc, held->payload_crc);
     if (whole) {
         if (bytes > TRIB_FREE_PAYLOAD) p->sent_credited += bytes;
         trib_participant_send(p, &msg, held->payload);
         return;
     }
-    trib_msg_set(&msg, PAYLOAD_BYTES, payload_bytes, bytes);
-    trib_msg_set(&msg, PAYLOAD_CRC, payload_crc, held->payload_crc);
     if (p->outgoing.payload == NULL || p->outgoing.number != held->number)
         trib_outbound_start(&p->outgoing, held->number, held->payload);
     trib_participant_send(p, &msg, NULL);

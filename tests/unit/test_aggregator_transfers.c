@@ -221,6 +221,36 @@ static void test_damaged_payload(void **unused) {
     role_stop(&node);
 }
 
+/* In PUSH's own frame too, whether the number is new or a repeat, which damaged bytes do not make a conflict.
+ */
+static void test_damaged_push(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, 0, 0, false);
+    uint64_t session = child(&node, 1, "a");
+    struct trib_blob *payload = role_floats(ROLE_N, 0.25f), *other = role_floats(ROLE_N, 0.5f),
+                     *shorter = role_floats(ROLE_N - 1, 0.25f);
+    for (int repeat = 0; repeat < 2; repeat++) {
+        struct trib_msg push = role_offer(session, 1, 0, payload);
+        struct trib_blob *damaged[] = {other, shorter};
+        for (size_t i = 0; i < 2; i++) {
+            role_deliver(&node, 1, NULL, &push, damaged[i]);
+            assert_int_equal(role_error(&node, TRIB_CODE_CREDIT)->msg.number, 1);
+            assert_int_equal(role_recorded(&node, TRIB_REC_VERDICT), (size_t)repeat);
+        }
+        role_deliver(&node, 1, NULL, &push, payload);
+        accepted(&node, 1);
+        assert_int_equal(role_last(&node, TRIB_REC_VERDICT)->payload_crc, role_crc(payload));
+    }
+    assert_int_equal(role_recorded(&node, TRIB_REC_VERDICT), 1);
+    assert_int_equal(role_logged(&node, "payload_damaged"), 4);
+    trib_blob_unref(&payload);
+    trib_blob_unref(&other);
+    trib_blob_unref(&shorter);
+    role_rebuild(&node);
+    role_stop(&node);
+}
+
 static void test_piece_outside(void **unused) {
     (void)unused;
     struct role_node node;
@@ -490,6 +520,7 @@ int main(void) {
         cmocka_unit_test(test_offer_in_pieces),
         cmocka_unit_test(test_pieces_of_odd_size),
         cmocka_unit_test(test_damaged_payload),
+        cmocka_unit_test(test_damaged_push),
         cmocka_unit_test(test_piece_outside),
         cmocka_unit_test(test_resumed_after_hello),
         cmocka_unit_test(test_resumed_where_the_budget_is_its_own),

@@ -37,6 +37,8 @@ static void test_push_is_sent_again(void **unused) {
     assert_memory_equal(push->msg.base_digest, node.state->parent_chain, 4);
     assert_int_equal(push->after, role_last(&node, TRIB_REC_FORWARD)->position);
     assert_int_equal(trib_blob_size(push->payload), ROLE_N * sizeof(float));
+    assert_int_equal(push->msg.payload_bytes, ROLE_N * sizeof(float));
+    assert_int_equal(push->msg.payload_crc, role_crc(push->payload));
     for (uint64_t waited = 0; waited < 9000; waited += 3000) { /* only heartbeats meanwhile */
         role_wait(&node, 3000);
         for (const struct role_sent *s; (s = role_peek(&node)) != NULL;)
