@@ -1,32 +1,51 @@
 /* The table of codecs, what they have in common, and the specs that choose them (spec.c). */
-#include "shared/codec/codec_row.h"
+#include "shared/codec/packed.h"
+
+#include "shared/base/bytes.h"
+#include "shared/kernels/kernels.h"
 
 #include <string.h>
 
+#define NO_PARAMS NULL, 0, TRIB_CODEC_VALUES, 0, NULL
+#define INTS      trib_int_params, TRIB_INT_PARAMS, TRIB_CODEC_VALUES, sizeof(struct trib_int_config), check_int
+#define LEVELS                                                                                               \
+    trib_level_params, TRIB_LEVEL_PARAMS, TRIB_CODEC_VALUES, sizeof(struct trib_level_config), check_level
+
+static enum trib_status check_int(const char *name, const void *config, struct trib_error *err) {
+    return trib_check_block(name, ((const struct trib_int_config *)config)->block, err);
+}
+
+static enum trib_status check_level(const char *name, const void *config, struct trib_error *err) {
+    return trib_check_block(name, ((const struct trib_level_config *)config)->block, err);
+}
+
+static enum trib_status check_rotate(const char *name, const void *config, struct trib_error *err) {
+    return trib_check_block(name, ((const struct trib_rotate_config *)config)->block, err);
+}
+
 static const struct trib_codec_row rows[] = {
-    {.name = "f32",
-     .summary = "the values as they are, 4 bytes each",
-     .example = "f32",
-     .kind = TRIB_CODEC_VALUES,
-     .values = &trib_codec_f32},
-    {.name = "f16",
-     .summary = "IEEE halves, 2 bytes a value",
-     .example = "f16",
-     .kind = TRIB_CODEC_VALUES,
-     .values = &trib_codec_f16},
-    {.name = "int8",
-     .summary = "a signed byte a value and a scale for each 256",
-     .example = "int8",
-     .kind = TRIB_CODEC_VALUES,
-     .values = &trib_codec_int8},
-    {.name = "topk",
-     .summary = "only the largest magnitudes, with their positions",
-     .example = "topk(0.05)+int8",
-     .kind = TRIB_CODEC_SPARSE,
-     .params = trib_topk_params,
-     .param_count = TRIB_TOPK_PARAMS,
-     .config_bytes = sizeof(struct trib_topk_config),
-     .sparse = &trib_codec_topk},
+    {"f32", "the values as they are, 4 bytes each", "f32", NO_PARAMS, &trib_codec_f32, NULL, NULL},
+    {"f16", "IEEE halves, 2 bytes a value", "f16", NO_PARAMS, &trib_codec_f16, NULL, NULL},
+    {"bf16", "the upper halves of the floats, 2 bytes a value", "bf16", NO_PARAMS, &trib_codec_bf16, NULL,
+     NULL},
+    {"int8", "a signed byte a value and a scale for each 256", "int8", INTS, &trib_codec_int8, NULL, NULL},
+    {"int4", "4 bits a value, -7 to 7 times a scale", "int4", INTS, &trib_codec_int4, NULL, NULL},
+    {"int2", "2 bits a value, -1 to 1 times a scale", "int2", INTS, &trib_codec_int2, NULL, NULL},
+    {"1bit", "signs and a mean magnitude", "rotate+1bit", LEVELS, &trib_codec_1bit, NULL, NULL},
+    {"2bit", "2 bits a value, for normally distributed ones", "rotate+2bit", LEVELS, &trib_codec_2bit, NULL,
+     NULL},
+    {"3bit", "3 bits a value, for normally distributed ones", "rotate+3bit", LEVELS, &trib_codec_3bit, NULL,
+     NULL},
+    {"4bit", "4 bits a value, for normally distributed ones", "rotate+4bit", LEVELS, &trib_codec_4bit, NULL,
+     NULL},
+    {"rotate", "a random rotation, behind which values are nearly normal", "rotate(block=512)+int4",
+     trib_rotate_params, TRIB_ROTATE_PARAMS, TRIB_CODEC_ROTATE, sizeof(struct trib_rotate_config),
+     check_rotate, NULL, NULL, NULL},
+    {"topk", "only the largest magnitudes, with their positions", "topk(0.05)+int8", trib_topk_params,
+     TRIB_TOPK_PARAMS, TRIB_CODEC_SELECT, sizeof(struct trib_topk_config), NULL, NULL, &trib_codec_topk,
+     NULL},
+    {"leb", "positions as distances of one byte and more; where none is named", "topk(0.05)+int8+leb", NULL,
+     0, TRIB_CODEC_POSITIONS, 0, NULL, NULL, NULL, &trib_codec_leb},
 };
 
 const struct trib_codec_row *trib_codec_rows(size_t *count) {
@@ -54,48 +73,68 @@ struct trib_source trib_source_floats(const float *values, size_t count) {
     return source;
 }
 
+uint32_t trib_source_digest(const struct trib_source *source) {
+    float block[TRIB_CODEC_BLOCK];
+    uint32_t crc = 0;
+    for (size_t at = 0, n; at < source->count; at += n) {
+        n = source->count - at < TRIB_CODEC_BLOCK ? source->count - at : TRIB_CODEC_BLOCK;
+        source->read(source->ctx, at, n, block);
+        crc = trib_kernels()->crc32c(crc, block, n * sizeof *block);
+    }
+    return crc;
+}
+
 /* ---- encoding ---- */
 
 size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count) {
-    TRIB_ASSERT(count <= SIZE_MAX / 16); /* no codec needs more than that many bytes a value */
-    if (codec->row->sparse != NULL) return codec->row->sparse->max_bytes(codec, count);
-    return codec->values->bytes(count);
+    TRIB_ASSERT(count <= SIZE_MAX / 64); /* no codec needs more than that many bytes a value */
+    return codec->select.row != NULL ? trib_sparse_max_bytes(codec, count) : trib_dense_bytes(codec, count);
 }
 
-static bool encode_values(const struct trib_codec_values *values, const struct trib_source *source,
-                          uint8_t *out) {
+enum trib_status trib_encode_blocks(const char *name, const struct trib_source *source, uint8_t *out,
+                                    bool (*encode)(uint8_t *out, size_t first, const float *values, size_t n),
+                                    struct trib_error *err) {
     float block[TRIB_CODEC_BLOCK];
     for (size_t at = 0, n; at < source->count; at += n) {
         n = source->count - at < TRIB_CODEC_BLOCK ? source->count - at : TRIB_CODEC_BLOCK;
         source->read(source->ctx, at, n, block);
-        if (!values->encode(out, at, block, n)) return false;
+        if (!encode(out, at, block, n)) return trib_codec_not_finite(name, err);
     }
-    return true;
+    return TRIB_OK;
+}
+
+/* What is drawn by lot, a rotation's signs among it, follows from all of the values. So the same input gives
+ * the same bytes, and yet the lots of two updates, of two devices, or of two rounds have nothing to do with
+ * each other, as the mean over them needs. What the lots cannot be independent of is the vector itself; a
+ * checksum's bits have no more to do with its large and small values than a counter's would. */
+static uint64_t seed_of(const struct trib_codec *codec, const struct trib_source *source) {
+    const struct trib_codec_values *values = codec->values.row->values;
+    bool draws = codec->rotate.row != NULL || (values->draws != NULL && values->draws(&codec->values)) ||
+                 (codec->select.row != NULL && codec->select.row->select->position != NULL);
+    return draws ? trib_source_digest(source) : 0;
 }
 
 enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct trib_source *source,
                                    struct trib_blob **out, struct trib_error *err) {
-    if (codec->row->sparse != NULL) return codec->row->sparse->encode(codec, source, out, err);
+    const uint64_t seed = seed_of(codec, source);
+    if (codec->select.row != NULL) return trib_sparse_encode(codec, source, seed, out, err);
     size_t bytes = trib_codec_max_bytes(codec, source->count);
     struct trib_blob *blob = trib_blob_new(bytes);
     if (blob == NULL) return trib_fail(err, TRIB_NOMEM, "%s: no memory for %zu bytes", codec->spec, bytes);
-    if (!encode_values(codec->values, source, trib_blob_mutable(blob))) {
-        trib_blob_unref(&blob);
-        return trib_codec_not_finite(codec->spec, err);
-    }
+    enum trib_status status = trib_dense_encode(codec, source, seed, trib_blob_mutable(blob), err);
+    if (status != TRIB_OK) trib_blob_unref(&blob);
     *out = blob;
-    return TRIB_OK;
+    return status;
 }
 
 /* ---- decoding ---- */
 
 enum trib_status trib_codec_check(const struct trib_codec *codec, const void *data, size_t bytes,
                                   size_t count, double *sum_squares, struct trib_error *err) {
-    TRIB_ASSERT(count <= SIZE_MAX / 16);
-    if (codec->row->sparse != NULL)
-        return codec->row->sparse->check(codec, data, bytes, count, sum_squares, err);
-    size_t expected = codec->values->bytes(count);
-    if (bytes == expected) return codec->values->check(data, count, sum_squares, err);
+    TRIB_ASSERT(count <= SIZE_MAX / 64);
+    if (codec->select.row != NULL) return trib_sparse_check(codec, data, bytes, count, sum_squares, err);
+    size_t expected = trib_dense_bytes(codec, count);
+    if (bytes == expected) return trib_dense_check(codec, data, count, sum_squares, err);
     return trib_fail(err, TRIB_INVALID, "%s: found %zu bytes, expected %zu for %zu values", codec->spec,
                      bytes, expected, count);
 }
@@ -103,17 +142,16 @@ enum trib_status trib_codec_check(const struct trib_codec *codec, const void *da
 void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *codec, const void *data,
                         size_t bytes, size_t count) {
     *decoder = (struct trib_decoder){.codec = codec, .data = data, .bytes = bytes, .count = count};
-    if (codec->row->sparse != NULL) codec->row->sparse->start(decoder);
+    if (codec->select.row != NULL) trib_sparse_start(decoder);
 }
 
 void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y) {
     TRIB_ASSERT(n <= decoder->count - decoder->position);
     const struct trib_codec *codec = decoder->codec;
-    if (codec->row->sparse != NULL) {
-        codec->row->sparse->add(decoder, n, a, y);
-    } else {
-        codec->values->add(decoder->data, decoder->position, n, a, y);
-    }
+    if (codec->select.row != NULL)
+        trib_sparse_add(decoder, n, a, y);
+    else
+        trib_dense_add(codec, decoder->data, decoder->count, decoder->position, n, a, y);
     decoder->position += n;
 }
 

@@ -1,21 +1,27 @@
 /* Codecs: how a vector of floats becomes bytes and back. Encoding reads its input in blocks from a source, so
  * that a sum of vectors need never be stored; decoding adds into a vector, in order, in pieces of any length,
- * so that a model can be computed block by block. A codec is chosen by a spec: "f32", "f16", "int8",
- * "topk(0.05)+int8": a value codec, or a sparsifier, `+` and the value codec of what it keeps.
+ * so that a model can be computed block by block. A codec is chosen by a spec of one or more stages, each
+ * working on what the one before leaves:
+ *
+ *     [select +] [rotate +] VALUES          f32   int4   rotate+1bit   topk(0.01)+int8
  *
  * The same input gives the same bytes on every processor; the same bytes, scale and vector the same sums.
  *
- * What the bytes are (little-endian):
+ * What the bytes are (little-endian; docs/codecs.md has formulas and figures):
  *   f32   4 bytes a value
  *   f16   2 bytes a value, IEEE half, rounded to nearest even; beyond +-65504 the nearest finite half
+ *   bf16  2 bytes a value, the upper half of the float, rounded to nearest even, kept finite
  *   int8  blocks of 256 values, the last one short: an f32 scale, then a signed byte q a value, -127..127.
  *         value = scale * q. scale = max|x| / 127 (the next float below it where scale * 127 would overflow),
  *         q = clamp(round_half_even(x * (1 / scale))), all in f32. Where 1 / scale is not finite (a block of
  *         zeros, or of magnitudes below 4e-37) scale and all q are 0.
+ *   int4, int2, int8 with other parameters   blocks as in packed.h; uniform.c
+ *   1bit, 2bit, 3bit, 4bit   blocks as in packed.h; levels.c
+ *   rotate  u32 seed, then the rotated values by the code behind the `+`; rotate.h
  *   topk  u32 k = min(count, max(1, ceil(fraction * count))), computed in double; k positions in ascending
- * order, each as its distance from the one before (the first: from 0), LEB128 in as few bytes as possible;
- *         then the k values by the codec behind the `+`. The k largest magnitudes; of equal ones the lower
- *         positions. A value is added only where it stands: y[p] += (a * value). */
+ *         order, each as its distance from the one before (the first: from 0), LEB128 in as few bytes as
+ *         possible; then the k values by the code behind the `+`. The k largest magnitudes; of equal ones the
+ *         lower positions. A value is added only where it stands: y[p] += (a * value). */
 #ifndef TRIB_CODEC_CODEC_H
 #define TRIB_CODEC_CODEC_H
 
@@ -27,12 +33,12 @@
 #include <stdint.h>
 
 enum {
-    TRIB_CODEC_MAX_SPEC = 64,
-    TRIB_CODEC_BLOCK = 4096 /* floats a source is asked for at a time, at most */
+    TRIB_CODEC_MAX_SPEC = 128,
+    TRIB_CODEC_BLOCK = 4096 /* floats a source is asked for at a time; fewer only at its end */
 };
 
-/* What is encoded: `count` floats, read in ascending blocks, possibly in more than one pass over all of them.
- */
+/* What is encoded: `count` floats, read in ascending blocks of TRIB_CODEC_BLOCK, possibly in more than one
+ * pass over all of them. */
 struct trib_source {
     void (*read)(void *ctx, size_t offset, size_t count, float *out);
     void *ctx;
@@ -65,7 +71,8 @@ enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct 
 enum trib_status trib_codec_check(const struct trib_codec *codec, const void *data, size_t bytes,
                                   size_t count, double *sum_squares, struct trib_error *err) TRIB_MUST_USE;
 /* y[i] += a * value[i] for all i; `data` must have passed trib_codec_check. The bits are those of the
- * kernels: int8: y + ((a*scale) * q), with a*scale rounded once a block. */
+ * kernels: int8 by itself: y + ((a*scale) * q), with a*scale rounded once a block; packed codes: y + (a *
+ * (scale * level)); the others: y + (a * value). */
 void trib_codec_add(const struct trib_codec *codec, const void *data, size_t bytes, size_t count, float a,
                     float *y);
 
@@ -74,17 +81,21 @@ struct trib_decoder {
     const struct trib_codec *codec;
     const uint8_t *data;
     size_t bytes, count, position;
-    size_t cursor;   /* the codec's own: where in data the next value stands */
-    size_t state[4]; /* the codec's own */
+    /* the codec's own, where it keeps some positions: values in all, the next one, its position, where the
+     * values begin, how far the positions are read */
+    size_t kept, next, at, values, cursor;
 };
 void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *codec, const void *data,
                         size_t bytes, size_t count);
 void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y);
 
-/* The table, for --help, docs and the conformance test. */
+/* The table, for --help, docs and the conformance test. Kinds are in the order of a spec's stages. */
 enum trib_codec_kind {
-    TRIB_CODEC_VALUES, /* gives every value its bytes; stands alone or last */
-    TRIB_CODEC_SPARSE  /* keeps some positions; a value codec follows behind a `+` */
+    TRIB_CODEC_SELECT,    /* keeps some positions; a value code follows */
+    TRIB_CODEC_ROTATE,    /* changes the values; a value code follows */
+    TRIB_CODEC_VALUES,    /* gives every value its bytes; in every spec */
+    TRIB_CODEC_POSITIONS, /* how a select stage's positions are written */
+    TRIB_CODEC_KINDS
 };
 struct trib_codec_row {
     const char *name, *summary;
@@ -93,9 +104,12 @@ struct trib_codec_row {
     size_t param_count;
     enum trib_codec_kind kind;
     size_t config_bytes; /* of the struct that params fill */
-    /* its functions, one of the two by kind; shared/codec's own (codec_row.h) */
+    /* Are the parameters together possible? NULL: always. */
+    enum trib_status (*check)(const char *name, const void *config, struct trib_error *err);
+    /* its functions, by kind; shared/codec's own (codec_row.h) */
     const struct trib_codec_values *values;
-    const struct trib_codec_sparse *sparse;
+    const struct trib_codec_select *select;
+    const struct trib_codec_positions *positions;
 };
 const struct trib_codec_row *trib_codec_rows(size_t *count);
 

@@ -5,27 +5,35 @@
 
 #include <string.h>
 
-enum { CHUNK = TRIB_VALUES_BLOCK };
+enum { CHUNK = 256 };
 
-static size_t bytes(size_t count) {
+static size_t bytes(const struct trib_stage *stage, size_t count) {
+    (void)stage;
     return count * sizeof(float);
 }
 
-static bool encode(uint8_t *data, size_t first, const float *values, size_t n) {
+static bool encode_block(uint8_t *data, size_t first, const float *values, size_t n) {
     if (!trib_kernels()->all_finite(values, n)) return false;
-    if (n > 0) memcpy(data + bytes(first), values, bytes(n));
+    if (n > 0) memcpy(data + first * sizeof *values, values, n * sizeof *values);
     return true;
+}
+
+static enum trib_status encode(const struct trib_stage *stage, const struct trib_source *source,
+                               uint64_t seed, uint8_t *out, struct trib_error *err) {
+    (void)stage, (void)seed;
+    return trib_encode_blocks("f32", source, out, encode_block, err);
 }
 
 /* Values [at, at + *n) of the payload, *n at most CHUNK, at an address that floats may stand at. */
 static const float *chunk(const uint8_t *data, size_t at, size_t end, float *aligned, size_t *n) {
     *n = end - at < CHUNK ? end - at : CHUNK;
-    memcpy(aligned, data + bytes(at), bytes(*n));
+    memcpy(aligned, data + at * sizeof *aligned, *n * sizeof *aligned);
     return aligned;
 }
 
-static enum trib_status check(const uint8_t *data, size_t count, double *sum_squares,
-                              struct trib_error *err) {
+static enum trib_status check(const struct trib_stage *stage, const uint8_t *data, size_t count,
+                              double *sum_squares, struct trib_error *err) {
+    (void)stage;
     const struct trib_kernels *kernels = trib_kernels();
     float aligned[CHUNK];
     double sum = 0.0;
@@ -38,9 +46,11 @@ static enum trib_status check(const uint8_t *data, size_t count, double *sum_squ
     return TRIB_OK;
 }
 
-static void add(const uint8_t *data, size_t first, size_t n, float a, float *y) {
+static void add(const struct trib_stage *stage, const uint8_t *data, size_t count, size_t first, size_t n,
+                float a, float *y) {
+    (void)stage, (void)count;
     const struct trib_kernels *kernels = trib_kernels();
-    const uint8_t *from = data + bytes(first);
+    const uint8_t *from = data + first * sizeof(float);
     if ((uintptr_t)from % _Alignof(float) == 0) {
         kernels->add_scaled(y, (const float *)(const void *)from, a, n);
         return;
@@ -52,4 +62,4 @@ static void add(const uint8_t *data, size_t first, size_t n, float a, float *y) 
     }
 }
 
-const struct trib_codec_values trib_codec_f32 = {bytes, encode, check, add};
+const struct trib_codec_values trib_codec_f32 = {bytes, encode, check, add, NULL, NULL};

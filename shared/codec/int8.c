@@ -1,6 +1,7 @@
-/* int8: blocks of 256 values, [f32 scale][int8 x n]. One encoding for a block: a zero scale has zero bytes
- * behind it, and -128 does not occur. */
-#include "shared/codec/codec_row.h"
+/* int8 as it is by default: blocks of 256 values, [f32 scale][int8 x n], nearest, no zero point. One encoding
+ * for a block: a zero scale has zero bytes behind it, and -128 does not occur. With other parameters it is
+ * one of the codes of uniform.c. */
+#include "shared/codec/uniform.h"
 
 #include "shared/base/bytes.h"
 #include "shared/kernels/kernels.h"
@@ -9,9 +10,15 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = TRIB_VALUES_BLOCK, SCALE_BYTES = sizeof(float), BLOCK_BYTES = SCALE_BYTES + BLOCK };
+enum { BLOCK = 256, SCALE_BYTES = sizeof(float), BLOCK_BYTES = SCALE_BYTES + BLOCK };
 
-static size_t bytes(size_t count) {
+static bool plain(const struct trib_stage *stage) {
+    const struct trib_int_config *config = stage->config;
+    return config->block == BLOCK && !config->zero && !trib_uniform_stochastic(config);
+}
+
+static size_t bytes(const struct trib_stage *stage, size_t count) {
+    if (!plain(stage)) return trib_packed_bytes(stage, count);
     return count + (count + BLOCK - 1) / BLOCK * SCALE_BYTES;
 }
 
@@ -32,7 +39,7 @@ static float scale_of(float absmax, float *inverse) {
     return 0.0F;
 }
 
-static bool encode(uint8_t *data, size_t first, const float *values, size_t n) {
+static bool encode_block(uint8_t *data, size_t first, const float *values, size_t n) {
     const struct trib_kernels *kernels = trib_kernels();
     uint8_t *out = data + first / BLOCK * BLOCK_BYTES;
     for (size_t at = 0, m; at < n; at += m, out += BLOCK_BYTES) {
@@ -45,6 +52,12 @@ static bool encode(uint8_t *data, size_t first, const float *values, size_t n) {
     return true;
 }
 
+static enum trib_status encode(const struct trib_stage *stage, const struct trib_source *source,
+                               uint64_t seed, uint8_t *out, struct trib_error *err) {
+    if (!plain(stage)) return trib_packed_encode(stage, source, seed, out, err);
+    return trib_encode_blocks("int8", source, out, encode_block, err);
+}
+
 static enum trib_status check_scale(float scale, size_t block, struct trib_error *err) {
     if (!isfinite(scale * 127.0F)) return trib_codec_not_finite("int8", err);
     if (signbit(scale) == 0) return TRIB_OK;
@@ -53,8 +66,9 @@ static enum trib_status check_scale(float scale, size_t block, struct trib_error
                      (double)scale, trib_f32_bits(scale));
 }
 
-static enum trib_status check(const uint8_t *data, size_t count, double *sum_squares,
-                              struct trib_error *err) {
+static enum trib_status check(const struct trib_stage *stage, const uint8_t *data, size_t count,
+                              double *sum_squares, struct trib_error *err) {
+    if (!plain(stage)) return trib_packed_check(stage, data, count, sum_squares, err);
     const struct trib_kernels *kernels = trib_kernels();
     double sum = 0.0;
     for (size_t at = 0, n; at < count; at += n) {
@@ -79,7 +93,12 @@ static enum trib_status check(const uint8_t *data, size_t count, double *sum_squ
     return TRIB_OK;
 }
 
-static void add(const uint8_t *data, size_t first, size_t n, float a, float *y) {
+static void add(const struct trib_stage *stage, const uint8_t *data, size_t count, size_t first, size_t n,
+                float a, float *y) {
+    if (!plain(stage)) {
+        trib_packed_add(stage, data, count, first, n, a, y);
+        return;
+    }
     const struct trib_kernels *kernels = trib_kernels();
     for (size_t at = first, end = first + n, m; at < end; at += m) {
         const uint8_t *block = data + block_of(at, end, &m);
@@ -88,4 +107,5 @@ static void add(const uint8_t *data, size_t first, size_t n, float a, float *y) 
     }
 }
 
-const struct trib_codec_values trib_codec_int8 = {bytes, encode, check, add};
+const struct trib_codec_values trib_codec_int8 = {
+    bytes, encode, check, add, trib_uniform_draws, &trib_packed_int8};

@@ -1,22 +1,25 @@
-/* Codec specs: one stage, or two with a `+` between them. */
+/* Codec specs: stages with a `+` between them, in the order of their kinds. */
 #include "shared/codec/codec_row.h"
 
 #include "shared/base/alloc.h"
 #include "shared/base/number.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { MOST_ROWS = 64 };
 
-struct stage {
+#define FORM "[select+][rotate+]VALUES[+positions]"
+
+struct found {
     const char *name, *args;
     size_t name_bytes, args_bytes;
     const struct trib_codec_row *row;
 };
 
-static enum trib_status unknown(const struct stage *stage, struct trib_error *err) {
+static enum trib_status unknown(const struct found *stage, struct trib_error *err) {
     const char *names[MOST_ROWS];
     char word[TRIB_CODEC_MAX_SPEC], list[200] = "";
     size_t count, used = 0;
@@ -32,7 +35,7 @@ static enum trib_status unknown(const struct stage *stage, struct trib_error *er
     return trib_fail(err, TRIB_INVALID, "no codec is called %s; there are %s", word, list);
 }
 
-static enum trib_status read_stage(const char *text, size_t bytes, struct stage *out,
+static enum trib_status read_stage(const char *text, size_t bytes, struct found *out,
                                    struct trib_error *err) {
     size_t count;
     const struct trib_codec_row *rows = trib_codec_rows(&count);
@@ -60,34 +63,6 @@ static size_t plus(const char *text, size_t bytes) {
     return bytes;
 }
 
-/* Reads one or two stages and sees that they fit: [sparsifier +] value codec. */
-static enum trib_status read_stages(const char *spec, struct stage stages[2], size_t *count,
-                                    struct trib_error *err) {
-    const size_t bytes = strlen(spec), first = plus(spec, bytes);
-    if (bytes >= TRIB_CODEC_MAX_SPEC)
-        return trib_fail(err, TRIB_INVALID, "a codec of %zu characters, at most %d are allowed", bytes,
-                         TRIB_CODEC_MAX_SPEC - 1);
-    enum trib_status status = read_stage(spec, first, &stages[0], err);
-    if (status != TRIB_OK) return status;
-    const char *name = stages[0].row->name;
-    *count = 1;
-    if (stages[0].row->kind == TRIB_CODEC_VALUES) {
-        if (first == bytes) return TRIB_OK;
-        return trib_fail(err, TRIB_INVALID, "codec %s: nothing can follow %s, found %s", spec, name,
-                         spec + first);
-    }
-    if (first == bytes) {
-        return trib_fail(err, TRIB_INVALID, "codec %s: %s needs a codec for what it keeps, as in %s", spec,
-                         name, stages[0].row->example);
-    }
-    status = read_stage(spec + first + 1, bytes - first - 1, &stages[1], err);
-    if (status != TRIB_OK) return status;
-    *count = 2;
-    if (stages[1].row->kind == TRIB_CODEC_VALUES) return TRIB_OK;
-    return trib_fail(err, TRIB_INVALID, "codec %s: %s cannot follow %s, only a value codec can, as in %s",
-                     spec, stages[1].row->name, name, stages[0].row->example);
-}
-
 /* ---- the canonical spec ---- */
 
 struct text {
@@ -102,34 +77,71 @@ static void append(struct text *text, const char *more) {
     text->left -= written;
 }
 
-static void append_params(struct text *text, const struct trib_codec_row *row, const void *config) {
-    for (size_t i = 0; i < row->param_count; i++) {
-        const struct trib_option *param = &row->params[i];
-        const uint8_t *field = (const uint8_t *)config + param->offset;
-        char number[TRIB_NUMBER_TEXT];
-        TRIB_ASSERT(param->type == TRIB_OPT_F64 || param->type == TRIB_OPT_U64);
-        append(text, i == 0 ? "(" : ", ");
-        if (param->type == TRIB_OPT_F64) {
-            double value;
-            memcpy(&value, field, sizeof value);
-            trib_format_f64(number, value);
-        } else {
-            uint64_t value;
-            memcpy(&value, field, sizeof value);
-            (void)snprintf(number, sizeof number, "%" PRIu64, value);
-        }
-        append(text, number);
+/* A parameter's value as a spec has it. */
+static const char *value_text(const struct trib_option *param, const void *config,
+                              char out[TRIB_NUMBER_TEXT]) {
+    const uint8_t *field = (const uint8_t *)config + param->offset;
+    if (param->type == TRIB_OPT_F64) {
+        double value;
+        memcpy(&value, field, sizeof value);
+        return trib_format_f64(out, value);
     }
-    if (row->param_count > 0) append(text, ")");
+    if (param->type == TRIB_OPT_CHOICE) {
+        const char *text;
+        memcpy(&text, field, sizeof text);
+        return text;
+    }
+    if (param->type == TRIB_OPT_BOOL) {
+        bool value;
+        memcpy(&value, field, sizeof value);
+        return value ? "true" : "false";
+    }
+    uint64_t value;
+    TRIB_ASSERT(param->type == TRIB_OPT_U64);
+    memcpy(&value, field, sizeof value);
+    (void)snprintf(out, TRIB_NUMBER_TEXT, "%" PRIu64, value);
+    return out;
+}
+
+/* A fraction is always written; of the others, what is not as it would be anyway, by name. */
+static void append_params(struct text *text, const struct trib_stage *stage) {
+    const char *between = "(";
+    for (size_t i = 0; i < stage->row->param_count; i++) {
+        const struct trib_option *param = &stage->row->params[i];
+        char number[TRIB_NUMBER_TEXT];
+        const char *value = value_text(param, stage->config, number);
+        bool first = i == 0 && param->type == TRIB_OPT_F64;
+        if (!first && strcmp(value, param->fallback) == 0) continue;
+        append(text, between);
+        if (!first) {
+            append(text, param->name);
+            append(text, "=");
+        }
+        append(text, value);
+        between = ", ";
+    }
+    if (*between == ',') append(text, ")");
+}
+
+static struct trib_stage *stage_of(struct trib_codec *codec, enum trib_codec_kind kind) {
+    switch (kind) {
+    case TRIB_CODEC_SELECT: return &codec->select;
+    case TRIB_CODEC_ROTATE: return &codec->rotate;
+    case TRIB_CODEC_VALUES: return &codec->values;
+    case TRIB_CODEC_POSITIONS:
+    case TRIB_CODEC_KINDS: break;
+    }
+    return &codec->positions;
 }
 
 static enum trib_status write_spec(struct trib_codec *codec, struct trib_error *err) {
     struct text text = {codec->spec, sizeof codec->spec};
-    append(&text, codec->row->name);
-    append_params(&text, codec->row, codec->config);
-    if (codec->values_row != codec->row) {
-        append(&text, "+");
-        append(&text, codec->values_row->name);
+    for (unsigned kind = 0; kind < TRIB_CODEC_KINDS; kind++) {
+        const struct trib_stage *stage = stage_of(codec, kind);
+        if (stage->row == NULL || stage->implied) continue;
+        if (text.at != codec->spec) append(&text, "+");
+        append(&text, stage->row->name);
+        append_params(&text, stage);
     }
     if (text.left > 1) return TRIB_OK;
     return trib_fail(err, TRIB_INVALID, "codec %s...: at most %d characters are allowed", codec->spec,
@@ -138,50 +150,90 @@ static enum trib_status write_spec(struct trib_codec *codec, struct trib_error *
 
 /* ---- parsing ---- */
 
-static enum trib_status read_config(const struct stage *stage, void *config, struct trib_error *err) {
-    const struct trib_codec_row *row = stage->row;
-    enum trib_status status = trib_options_defaults(row->params, row->param_count, config, err);
-    if (status != TRIB_OK) return status;
-    return trib_options_args(row->params, row->param_count, config, stage->args, stage->args_bytes, row->name,
-                             err);
+static const struct trib_codec_row *row_named(const char *name) {
+    size_t count;
+    const struct trib_codec_row *rows = trib_codec_rows(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(rows[i].name, name) == 0) return &rows[i];
+    return NULL;
 }
 
-static enum trib_status build(struct trib_codec *codec, const struct stage *stages, size_t count,
+static enum trib_status read_config(const struct found *found, struct trib_stage *out,
+                                    struct trib_error *err) {
+    const struct trib_codec_row *row = found->row;
+    out->row = row;
+    out->config = trib_alloc(row->config_bytes);
+    if (out->config == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
+    enum trib_status status = trib_options_defaults(row->params, row->param_count, out->config, err);
+    if (status == TRIB_OK)
+        status = trib_options_args(row->params, row->param_count, out->config, found->args, found->args_bytes,
+                                   row->name, err);
+    if (status == TRIB_OK && row->check != NULL) status = row->check(row->name, out->config, err);
+    return status;
+}
+
+/* The stage at spec[at] into its place, which is behind the last one's. */
+static enum trib_status place(struct trib_codec *codec, const char *spec, size_t at,
+                              const struct found *found, const struct trib_codec_row *last,
                               struct trib_error *err) {
-    const struct stage *last = &stages[count - 1];
-    codec->row = stages[0].row;
-    codec->values_row = last->row;
-    codec->values = last->row->values;
-    codec->config = trib_alloc(codec->row->config_bytes);
-    if (codec->config == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
-    enum trib_status status = read_config(&stages[0], codec->config, err);
-    TRIB_ASSERT(last->row->param_count == 0); /* value codecs have none so far: there is one config */
-    if (status == TRIB_OK && count == 2) status = read_config(last, NULL, err);
-    return status == TRIB_OK ? write_spec(codec, err) : status;
+    const struct trib_codec_row *row = found->row;
+    if (last != NULL && row->kind <= last->kind)
+        return trib_fail(err, TRIB_INVALID, "codec %s: %s (character %zu) cannot follow %s; a codec is " FORM,
+                         spec, row->name, at + 1, last->name);
+    if (row->kind == TRIB_CODEC_POSITIONS &&
+        (codec->select.row == NULL || codec->select.row->select->position != NULL))
+        return trib_fail(err, TRIB_INVALID,
+                         "codec %s: %s (character %zu) is for a codec that sends positions, "
+                         "as in %s",
+                         spec, row->name, at + 1, row->example);
+    return read_config(found, stage_of(codec, row->kind), err);
+}
+
+static enum trib_status parse(struct trib_codec *codec, const char *spec, struct trib_error *err) {
+    const size_t bytes = strlen(spec);
+    const struct trib_codec_row *last = NULL;
+    if (bytes >= TRIB_CODEC_MAX_SPEC)
+        return trib_fail(err, TRIB_INVALID, "a codec of %zu characters, at most %d are allowed", bytes,
+                         TRIB_CODEC_MAX_SPEC - 1);
+    for (size_t at = 0; at <= bytes;) {
+        struct found found = {0};
+        size_t length = plus(spec + at, bytes - at);
+        enum trib_status status = read_stage(spec + at, length, &found, err);
+        if (status == TRIB_OK) status = place(codec, spec, at, &found, last, err);
+        if (status != TRIB_OK) return status;
+        last = found.row;
+        at += length + 1;
+    }
+    if (codec->values.row == NULL)
+        return trib_fail(err, TRIB_INVALID, "codec %s: %s needs a code for its values, as in %s", spec,
+                         last->name, last->example);
+    if (codec->select.row != NULL && codec->positions.row == NULL)
+        codec->positions = (struct trib_stage){.row = row_named("leb"), .implied = true};
+    return write_spec(codec, err);
 }
 
 enum trib_status trib_codec_new(const char *spec, struct trib_codec **out, struct trib_error *err) {
-    struct stage stages[2] = {0};
-    size_t count = 0;
-    enum trib_status status = read_stages(spec, stages, &count, err);
-    if (status != TRIB_OK) return status;
     struct trib_codec *codec = trib_alloc(sizeof *codec);
     if (codec == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
-    status = build(codec, stages, count, err);
-    if (status != TRIB_OK) {
+    enum trib_status status = parse(codec, spec, err);
+    if (status != TRIB_OK)
         trib_codec_free(&codec);
-        return status;
-    }
-    *out = codec;
-    return TRIB_OK;
+    else
+        *out = codec;
+    return status;
+}
+
+static void release_stage(struct trib_stage *stage) {
+    if (stage->config != NULL)
+        trib_options_release(stage->row->params, stage->row->param_count, stage->config);
+    trib_free(stage->config);
 }
 
 void trib_codec_free(struct trib_codec **codec) {
     struct trib_codec *c = *codec;
     *codec = NULL;
     if (c == NULL) return;
-    if (c->config != NULL) trib_options_release(c->row->params, c->row->param_count, c->config);
-    trib_free(c->config);
+    for (unsigned kind = 0; kind < TRIB_CODEC_KINDS; kind++) release_stage(stage_of(c, kind));
     trib_free(c);
 }
 

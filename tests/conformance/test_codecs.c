@@ -61,7 +61,8 @@ static void check_row(const struct trib_codec_row *row) {
     assert_non_null(row->name);
     assert_true(strlen(row->summary) > 5);
     assert_non_null(strstr(row->example, row->name));
-    assert_int_equal(row->kind == TRIB_CODEC_SPARSE, row->sparse != NULL);
+    assert_int_equal(row->kind == TRIB_CODEC_SELECT, row->select != NULL);
+    assert_int_equal(row->kind == TRIB_CODEC_POSITIONS, row->positions != NULL);
     assert_int_equal(row->kind == TRIB_CODEC_VALUES, row->values != NULL);
     for (size_t p = 0; p < row->param_count; p++) {
         assert_non_null(row->params[p].help);

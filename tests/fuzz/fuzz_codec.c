@@ -11,7 +11,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 enum { HEAD = 3, PIECE = 97 };
 
-static const char *const extra[] = {"topk(0.3)+f32", "topk(1)+f16"};
+static const char *const extra[] = {"topk(0.3)+f32",
+                                    "topk(1)+f16",
+                                    "int8(zero=true, block=16)",
+                                    "int4(zero=true, block=0)",
+                                    "int2(block=16)",
+                                    "1bit",
+                                    "3bit(block=16)",
+                                    "topk(0.3)+rotate(block=16)+4bit",
+                                    "rotate(block=64)+f32",
+                                    "topk(0.2)+int4(block=32)"};
 enum { EXTRA = sizeof extra / sizeof extra[0] };
 
 static struct trib_codec *pick(uint8_t which) {

@@ -115,10 +115,14 @@ static void refuse_spec(const char *spec, const char *text) {
 
 static void test_specs(void **state) {
     (void)state;
-    static const char *const canonical[][2] = {{" int8 ", "int8"},
-                                               {"topk+f16", "topk(0.05)+f16"},
-                                               {"topk( fraction = 0.10 ) + int8", "topk(0.1)+int8"},
-                                               {"topk(1)+f32", "topk(1)+f32"}};
+    static const char *const canonical[][2] = {
+        {" int8 ", "int8"},
+        {"topk+f16", "topk(0.05)+f16"},
+        {"topk( fraction = 0.10 ) + int8", "topk(0.1)+int8"},
+        {"topk(1)+f32", "topk(1)+f32"},
+        {"topk(0.01)+rotate+1bit+leb", "topk(0.01)+rotate+1bit+leb"},
+        {"int4(zero=true, block=256)", "int4(zero=true)"},
+        {"int2( 64, round = stochastic )", "int2(block=64, round=stochastic)"}};
     for (size_t i = 0; i < sizeof canonical / sizeof canonical[0]; i++) {
         struct trib_codec *codec = codec_of(canonical[i][0]);
         assert_string_equal(trib_codec_spec(codec), canonical[i][1]);
@@ -127,18 +131,26 @@ static void test_specs(void **state) {
     }
     refuse_spec("", "");
     refuse_spec("int9", "did you mean int8?");
-    refuse_spec("zebra", "there are f32, f16, int8, topk");
+    refuse_spec("zebra", "there are f32, f16, bf16, int8, int4");
     refuse_spec("topk(0.05)", "as in topk(0.05)+int8");
     refuse_spec("topk(0.05)+topk(0.1)+int8", "");
-    refuse_spec("topk(0.05)+topk", "only a value codec can");
-    refuse_spec("int8+f32", "nothing can follow int8");
-    refuse_spec("int8(3)", "too many arguments");
+    refuse_spec("topk(0.05)+topk", "topk (character 12) cannot follow topk");
+    refuse_spec("int8+f32", "f32 (character 6) cannot follow int8");
+    refuse_spec("rotate", "as in rotate");
+    refuse_spec("int8+leb", "a codec that sends positions");
+    refuse_spec("int4(block=100)", "power of two");
+    refuse_spec("int4(round=up)", "stochastic");
+    refuse_spec("rotate(block=8)+1bit", "block");
+    refuse_spec("f32(3)", "too many arguments");
     refuse_spec("topk(0)+int8", "fraction");
     refuse_spec("topk(1.5)+int8", "fraction");
     refuse_spec("topk(0.05+int8", "");
     refuse_spec("topk(0.05)+", "");
     refuse_spec("topk(0.05)+int8+", "");
-    refuse_spec("topk(0.050000000000000000000000000000000000000000000000001)+int8", "at most 63");
+    char long_spec[200] = "topk(0.05";
+    memset(long_spec + strlen(long_spec), '0', 115);
+    memcpy(long_spec + strlen(long_spec), "1)+int8", 8);
+    refuse_spec(long_spec, "at most 127");
 }
 
 int main(void) {
