@@ -24,7 +24,7 @@ FIELDS = {
     1: ("session", "u64", None), 2: ("number", "u64", None), 3: ("after", "u64", None),
     4: ("base_version", "u64", None), 5: ("base_digest", "bin", 4), 6: ("samples", "u64", None),
     7: ("weight", "u64", None), 8: ("steps", "f32", None), 9: ("loss", "f32", None),
-    10: ("codec", "text", 64), 11: ("payload_bytes", "u64", None), 12: ("payload_crc", "u64", 2**32 - 1),
+    10: ("codec", "text", 128), 11: ("payload_bytes", "u64", None), 12: ("payload_crc", "u64", 2**32 - 1),
     13: ("region", "u64", None), 14: ("histogram", "u64s", 128), 15: ("below_updates", "u64", None),
     16: ("below_up_bytes", "u64", None), 17: ("below_down_bytes", "u64", None),
     18: ("below_raw_bytes", "u64", None), 19: ("name", "text", 64), 20: ("incarnation", "u64", None),

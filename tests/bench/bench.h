@@ -21,6 +21,8 @@ struct bench_result {
 /* Prints `NAME VALUE UNIT ratio=R limit=LIMITNAME` and keeps it for build/bench.json. A benchmark may report
  * more than one figure. The strings are copied. */
 void bench_report(struct bench *bench, const struct bench_result *result);
+/* The same, of a figure whose value itself should be `at_least` so much, whatever the ratio to the limit. */
+void bench_report_rate(struct bench *bench, const struct bench_result *result, double at_least);
 /* Says why a benchmark did not run here (something is not installed); not a failure. */
 void bench_skip(struct bench *bench, const char *name, const char *why);
 
@@ -39,7 +41,12 @@ struct bench_race bench_race(void (*ours)(void *ctx), void (*limit)(void *ctx), 
 /* ---- the benchmarks ---- */
 enum trib_status bench_decode_add(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_decode_add_cached(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
-enum trib_status bench_encode(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_encode_cached(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_decode_cached(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_codec_large(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_topk(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_codecs(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_peer_numpy(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_crc32c(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_ingest(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_ingest_full(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;

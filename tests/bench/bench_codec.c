@@ -16,7 +16,6 @@ struct fixture {
     struct trib_codec *codec;
     struct trib_blob *payload;
     struct trib_source source;
-    enum trib_status status; /* of the timed calls that can fail */
     uint32_t crc;
 };
 
@@ -78,43 +77,6 @@ enum trib_status bench_decode_add(struct bench *bench, struct trib_error *err) {
 
 enum trib_status bench_decode_add_cached(struct bench *bench, struct trib_error *err) {
     return decode_add_at(bench, "decode-add-cached", 199210, 50, err);
-}
-
-static void encode(void *ctx) {
-    struct fixture *f = ctx;
-    for (size_t r = 0; r < f->repeats; r++) {
-        trib_blob_unref(&f->payload);
-        enum trib_status status = trib_codec_encode(f->codec, &f->source, &f->payload, NULL);
-        if (status != TRIB_OK) f->status = status;
-    }
-}
-
-static void copy(void *ctx) {
-    struct fixture *f = ctx;
-    for (size_t r = 0; r < f->repeats; r++) memcpy(f->y, f->x, f->count * sizeof *f->x);
-}
-
-static enum trib_status encode_with(struct bench *bench, const char *name, const char *spec,
-                                    struct trib_error *err) {
-    struct fixture f;
-    enum trib_status status = prepare(&f, spec, 1663370, 4, err);
-    if (status == TRIB_OK) {
-        struct bench_race race = bench_race(encode, copy, &f, 15);
-        struct bench_result result = {.name = name, .unit = "f32-bytes/s", .limit = "memcpy"};
-        result.value = (double)f.count * sizeof(float) * (double)f.repeats / race.ours_s;
-        result.ratio = race.limit_s / race.ours_s;
-        bench_report(bench, &result);
-        status = f.status;
-        if (status != TRIB_OK) (void)trib_fail(err, status, "%s could not encode", spec);
-    }
-    release(&f);
-    return status;
-}
-
-enum trib_status bench_encode(struct bench *bench, struct trib_error *err) {
-    enum trib_status status = encode_with(bench, "encode-int8", "int8", err);
-    if (status == TRIB_OK) status = encode_with(bench, "encode-topk", "topk(0.05)+int8", err);
-    return status;
 }
 
 static void checksum(void *ctx) {
