@@ -73,12 +73,18 @@ struct trib_source trib_source_floats(const float *values, size_t count) {
     return source;
 }
 
+const float *trib_source_block(const struct trib_source *source, size_t at, float *room, size_t *n) {
+    *n = source->count - at < TRIB_CODEC_BLOCK ? source->count - at : TRIB_CODEC_BLOCK;
+    if (source->read == read_floats) return (const float *)source->ctx + at;
+    source->read(source->ctx, at, *n, room);
+    return room;
+}
+
 uint32_t trib_source_digest(const struct trib_source *source) {
-    float block[TRIB_CODEC_BLOCK];
+    float room[TRIB_CODEC_BLOCK];
     uint32_t crc = 0;
     for (size_t at = 0, n; at < source->count; at += n) {
-        n = source->count - at < TRIB_CODEC_BLOCK ? source->count - at : TRIB_CODEC_BLOCK;
-        source->read(source->ctx, at, n, block);
+        const float *block = trib_source_block(source, at, room, &n);
         crc = trib_kernels()->crc32c(crc, block, n * sizeof *block);
     }
     return crc;
@@ -94,10 +100,9 @@ size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count) {
 enum trib_status trib_encode_blocks(const char *name, const struct trib_source *source, uint8_t *out,
                                     bool (*encode)(uint8_t *out, size_t first, const float *values, size_t n),
                                     struct trib_error *err) {
-    float block[TRIB_CODEC_BLOCK];
+    float room[TRIB_CODEC_BLOCK];
     for (size_t at = 0, n; at < source->count; at += n) {
-        n = source->count - at < TRIB_CODEC_BLOCK ? source->count - at : TRIB_CODEC_BLOCK;
-        source->read(source->ctx, at, n, block);
+        const float *block = trib_source_block(source, at, room, &n);
         if (!encode(out, at, block, n)) return trib_codec_not_finite(name, err);
     }
     return TRIB_OK;

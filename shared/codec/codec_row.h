@@ -100,6 +100,8 @@ void trib_sparse_add(struct trib_decoder *decoder, size_t n, float a, float *y);
 
 /* The one text for it, so that callers and people can rely on it. */
 enum trib_status trib_codec_not_finite(const char *name, struct trib_error *err);
+/* The block of a source that begins at value `at`, *n of them: in `room`, or where they stand anyway. */
+const float *trib_source_block(const struct trib_source *source, size_t at, float *room, size_t *n);
 /* Encodes a source block by block, in order; `encode` gives false for NaN or infinity. */
 enum trib_status trib_encode_blocks(const char *name, const struct trib_source *source, uint8_t *out,
                                     bool (*encode)(uint8_t *out, size_t first, const float *values, size_t n),

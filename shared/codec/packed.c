@@ -178,10 +178,9 @@ static bool end_block(struct work *w, size_t n) {
 
 /* Where a block is at most what a source gives at a time. */
 static bool encode_small(struct work *w, const struct trib_source *source, uint64_t seed, uint8_t *out) {
-    float x[MOST];
+    float room[MOST];
     for (size_t at = 0, n; at < source->count; at += n) {
-        n = least(source->count - at, MOST);
-        source->read(source->ctx, at, n, x);
+        const float *x = trib_source_block(source, at, room, &n);
         for (size_t i = 0, m; i < n; i += m, out += block_bytes(&w->shape)) {
             m = least(n - i, w->shape.block);
             w->stats = (struct trib_block_stats){0};
@@ -196,17 +195,15 @@ static bool encode_small(struct work *w, const struct trib_source *source, uint6
 
 /* One block for all: a pass for its header, one for its codes. */
 static bool encode_whole(struct work *w, const struct trib_source *source, uint64_t seed, uint8_t *out) {
-    float x[MOST];
+    float room[MOST];
     for (size_t at = 0, n; at < source->count; at += n) {
-        n = least(source->count - at, MOST);
-        source->read(source->ctx, at, n, x);
+        const float *x = trib_source_block(source, at, room, &n);
         gather_stats(&w->stats, x, n, w->shape.wants);
     }
     if (source->count == 0) return true;
     if (!begin_block(w, out, seed)) return false;
     for (size_t at = 0, n; at < source->count; at += n) {
-        n = least(source->count - at, MOST);
-        source->read(source->ctx, at, n, x);
+        const float *x = trib_source_block(source, at, room, &n);
         encode_piece(w, x, n, at, out + w->shape.head + code_bytes(w->shape.bits, at));
     }
     return end_block(w, source->count);

@@ -97,11 +97,10 @@ static bool any_not_finite(const struct trib_kept *kept) {
 
 /* False if a value is not finite. NaN and infinity are above every bar, so they are collected. */
 static bool collect(const struct trib_source *source, size_t k, size_t room, struct trib_kept *kept) {
-    float block[TRIB_CODEC_BLOCK];
+    float block_room[TRIB_CODEC_BLOCK];
     uint32_t bar = 0;
     for (size_t at = 0, n; at < source->count; at += n) {
-        n = source->count - at < TRIB_CODEC_BLOCK ? source->count - at : TRIB_CODEC_BLOCK;
-        source->read(source->ctx, at, n, block);
+        const float *block = trib_source_block(source, at, block_room, &n);
         kept->count += trib_kernels()->collect(kept->positions + kept->count, kept->values + kept->count,
                                                block, bar, (uint32_t)at, n);
         if (kept->count <= room) continue;
