@@ -19,6 +19,14 @@ static enum trib_status check_level(const char *name, const void *config, struct
     return trib_check_block(name, ((const struct trib_level_config *)config)->block, err);
 }
 
+static enum trib_status check_ternary(const char *name, const void *config, struct trib_error *err) {
+    return trib_check_block(name, ((const struct trib_ternary_config *)config)->block, err);
+}
+
+static enum trib_status check_qsgd(const char *name, const void *config, struct trib_error *err) {
+    return trib_check_block(name, ((const struct trib_qsgd_config *)config)->block, err);
+}
+
 static enum trib_status check_rotate(const char *name, const void *config, struct trib_error *err) {
     return trib_check_block(name, ((const struct trib_rotate_config *)config)->block, err);
 }
@@ -38,12 +46,27 @@ static const struct trib_codec_row rows[] = {
      NULL},
     {"4bit", "4 bits a value, for normally distributed ones", "rotate+4bit", LEVELS, &trib_codec_4bit, NULL,
      NULL},
+    {"ternary", "-s, 0 or s, five to a byte", "ternary", trib_ternary_params, TRIB_TERNARY_PARAMS,
+     TRIB_CODEC_VALUES, sizeof(struct trib_ternary_config), check_ternary, &trib_codec_ternary, NULL, NULL},
+    {"qsgd", "multiples of a part of the norm, by lot", "qsgd", trib_qsgd_params, TRIB_QSGD_PARAMS,
+     TRIB_CODEC_VALUES, sizeof(struct trib_qsgd_config), check_qsgd, &trib_codec_qsgd, NULL, NULL},
+    {"kmeans", "entries of a table that is fitted to the values", "kmeans", trib_kmeans_params,
+     TRIB_KMEANS_PARAMS, TRIB_CODEC_VALUES, sizeof(struct trib_kmeans_config), NULL, &trib_codec_kmeans, NULL,
+     NULL},
     {"rotate", "a random rotation, behind which values are nearly normal", "rotate(block=512)+int4",
      trib_rotate_params, TRIB_ROTATE_PARAMS, TRIB_CODEC_ROTATE, sizeof(struct trib_rotate_config),
      check_rotate, NULL, NULL, NULL},
     {"topk", "only the largest magnitudes, with their positions", "topk(0.05)+int8", trib_topk_params,
      TRIB_TOPK_PARAMS, TRIB_CODEC_SELECT, sizeof(struct trib_topk_config), NULL, NULL, &trib_codec_topk,
      NULL},
+    {"threshold", "magnitudes of so many times the root mean square", "threshold(1.5)+int8",
+     trib_threshold_params, TRIB_THRESHOLD_PARAMS, TRIB_CODEC_SELECT, sizeof(struct trib_threshold_config),
+     NULL, NULL, &trib_codec_threshold, NULL},
+    {"randomk", "some drawn by lot, their positions from a seed", "randomk(0.1)+int8", trib_topk_params,
+     TRIB_TOPK_PARAMS, TRIB_CODEC_SELECT, sizeof(struct trib_topk_config), NULL, NULL, &trib_codec_randomk,
+     NULL},
+    {"rice", "positions in the fewest bits that Golomb-Rice codes take", "topk(0.05)+int8+rice", NULL, 0,
+     TRIB_CODEC_POSITIONS, 0, NULL, NULL, NULL, &trib_codec_rice},
     {"leb", "positions as distances of one byte and more; where none is named", "topk(0.05)+int8+leb", NULL,
      0, TRIB_CODEC_POSITIONS, 0, NULL, NULL, NULL, &trib_codec_leb},
 };

@@ -112,15 +112,40 @@ uint32_t trib_source_digest(const struct trib_source *source);
 /* ---- the codes ---- */
 
 extern const struct trib_codec_values trib_codec_f32, trib_codec_f16, trib_codec_bf16, trib_codec_int8,
-    trib_codec_int4, trib_codec_int2, trib_codec_1bit, trib_codec_2bit, trib_codec_3bit, trib_codec_4bit;
-extern const struct trib_codec_select trib_codec_topk;
-extern const struct trib_codec_positions trib_codec_leb;
+    trib_codec_int4, trib_codec_int2, trib_codec_1bit, trib_codec_2bit, trib_codec_3bit, trib_codec_4bit,
+    trib_codec_ternary, trib_codec_qsgd, trib_codec_kmeans;
+extern const struct trib_codec_select trib_codec_topk, trib_codec_threshold, trib_codec_randomk;
+extern const struct trib_codec_positions trib_codec_leb, trib_codec_rice;
 
 struct trib_topk_config {
     double fraction;
 };
 enum { TRIB_TOPK_PARAMS = 1 };
 extern const struct trib_option trib_topk_params[TRIB_TOPK_PARAMS];
+
+struct trib_threshold_config {
+    double times;
+};
+enum { TRIB_THRESHOLD_PARAMS = 1 };
+extern const struct trib_option trib_threshold_params[TRIB_THRESHOLD_PARAMS];
+
+struct trib_ternary_config {
+    uint64_t block;
+};
+enum { TRIB_TERNARY_PARAMS = 1 };
+extern const struct trib_option trib_ternary_params[TRIB_TERNARY_PARAMS];
+
+struct trib_qsgd_config {
+    uint64_t levels, block;
+};
+enum { TRIB_QSGD_PARAMS = 2 };
+extern const struct trib_option trib_qsgd_params[TRIB_QSGD_PARAMS];
+
+struct trib_kmeans_config {
+    uint64_t bits;
+};
+enum { TRIB_KMEANS_PARAMS = 1 };
+extern const struct trib_option trib_kmeans_params[TRIB_KMEANS_PARAMS];
 
 struct trib_int_config {
     uint64_t block; /* 0: the whole vector */

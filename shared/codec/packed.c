@@ -196,11 +196,12 @@ static bool encode_small(struct work *w, const struct trib_source *source, uint6
 /* One block for all: a pass for its header, one for its codes. */
 static bool encode_whole(struct work *w, const struct trib_source *source, uint64_t seed, uint8_t *out) {
     float room[MOST];
-    for (size_t at = 0, n; at < source->count; at += n) {
+    if (source->count == 0) return true;
+    for (size_t at = 0, n; w->shape.wants != 0 && at < source->count; at += n) {
         const float *x = trib_source_block(source, at, room, &n);
         gather_stats(&w->stats, x, n, w->shape.wants);
     }
-    if (source->count == 0) return true;
+    if (w->packed->survey != NULL && !w->packed->survey(w->config, source, out)) return false;
     if (!begin_block(w, out, seed)) return false;
     for (size_t at = 0, n; at < source->count; at += n) {
         const float *x = trib_source_block(source, at, room, &n);
@@ -214,7 +215,7 @@ enum trib_status trib_packed_encode(const struct trib_stage *stage, const struct
     struct work w = {.packed = stage->row->values->packed,
                      .config = stage->config,
                      .shape = shape_of(stage, source->count)};
-    bool small = w.shape.block <= MOST && MOST % w.shape.block == 0;
+    bool small = w.packed->survey == NULL && w.shape.block <= MOST && MOST % w.shape.block == 0;
     bool finite = (small ? encode_small : encode_whole)(&w, source, seed, out);
     return finite ? TRIB_OK : trib_codec_not_finite(stage->row->name, err);
 }

@@ -34,6 +34,7 @@ struct trib_quantiser {
     float inverse;
     int zero;
     uint64_t seed;
+    const uint8_t *header;
 };
 
 struct trib_shape {
@@ -59,6 +60,9 @@ struct trib_packed {
     /* The value of every code of a block; NaN: it is none. The statuses are those of trib_codec_check. */
     enum trib_status (*levels)(const void *config, const uint8_t *header, float *levels,
                                struct trib_error *err);
+    /* Where the vector is one block, if not NULL: writes the header by a pass of its own, before begin().
+     * False if a value is not finite. */
+    bool (*survey)(const void *config, const struct trib_source *source, uint8_t *header);
 };
 
 size_t trib_packed_bytes(const struct trib_stage *stage, size_t count);

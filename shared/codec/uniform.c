@@ -211,8 +211,8 @@ static enum trib_status levels(const struct trib_int_config *config, unsigned bi
                                           struct trib_error *err) {                                          \
         return levels(config, N, "int" #N, header, out, err);                                                \
     }                                                                                                        \
-    const struct trib_packed trib_packed_int##N = {shape_int##N, begin_int##N, quantise_int##N,              \
-                                                   finish_int##N, levels_int##N};
+    const struct trib_packed trib_packed_int##N = {shape_int##N,  begin_int##N,  quantise_int##N,            \
+                                                   finish_int##N, levels_int##N, NULL};
 
 INT_CODE(8)
 INT_CODE(4)

@@ -20,7 +20,10 @@ static const char *const extra[] = {"topk(0.3)+f32",
                                     "3bit(block=16)",
                                     "topk(0.3)+rotate(block=16)+4bit",
                                     "rotate(block=64)+f32",
-                                    "topk(0.2)+int4(block=32)"};
+                                    "topk(0.2)+int4(block=32)",
+                                    "threshold(1)+ternary(block=16)+rice",
+                                    "randomk(0.2)+rotate+kmeans(bits=2)",
+                                    "qsgd(levels=100, block=16)"};
 enum { EXTRA = sizeof extra / sizeof extra[0] };
 
 static struct trib_codec *pick(uint8_t which) {
