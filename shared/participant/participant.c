@@ -204,10 +204,9 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     uint64_t before = s->incarnation;
     if (other && !begin_run(p, msg)) return;
     if (other) p->without_model = false; /* else: what is held is no better for a new session */
-    if (s->incarnation != before) {      /* it has a new one, and says so */
+    if (s->incarnation != before) {      /* on a connection where no answer to the old one can still come */
         p->backoff_ms = BACKOFF_MIN_MS;
-        p->phase = HELLO;
-        say_hello(p);
+        trib_participant_reconnect(p, "incarnation_new");
         return;
     }
     p->session = msg->session;

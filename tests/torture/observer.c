@@ -273,7 +273,9 @@ static void excuse(struct observer *o, const struct shadow *lost, const struct s
         put_all(o, fresh, is);
         for (size_t id = 0; id < o->update_count; id++) {
             if (was[id] > 0 && is[id] == 0) o->updates[id].lost_is_fine = true;
-            if (is[id] > 0 || o->live[id] > 1) o->updates[id].two_is_fine = true;
+            bool forgotten = id < lost->seen_bytes && lost->seen[id] != 0 &&
+                             (id >= fresh->seen_bytes || fresh->seen[id] == 0);
+            if (is[id] > 0 || forgotten || o->live[id] > 1) o->updates[id].two_is_fine = true;
         }
         trib_free(was);
         trib_free(is);

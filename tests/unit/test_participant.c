@@ -161,7 +161,13 @@ static void test_another_parent(void **unused) {
     (void)role_next(&node, TRIB_HELLO);
     struct trib_msg welcome = role_welcome(6, 71, 0);
     say(&node, &welcome);
-    const struct role_sent *hello = role_next(&node, TRIB_HELLO); /* at once, on the same connection */
+    role_silent(&node);
+    say(&node, &welcome); /* a second one, to who it was before: it is nobody's any more */
+    assert_false(trib_participant_status(node.participant).ready);
+    (void)comes_back(&node);
+    trib_participant_connected(node.participant, node.now_ms);
+    (void)role_collect(&node, true);
+    const struct role_sent *hello = role_next(&node, TRIB_HELLO);
     assert_true(hello->msg.incarnation != incarnation);
     assert_int_equal(hello->after, role_last(&node, TRIB_REC_START)->position);
     assert_int_equal(hello->msg.parent_incarnation, 71);
