@@ -142,6 +142,7 @@ static void write_next(struct federation *fed, size_t index) {
     node->group = node->queue;
     node->queue = rest;
     bool kept = fed->disk.write != NULL;
+    if (fed->disk.begin != NULL) fed->disk.begin(fed->disk.ctx, index, node->state);
     federation_push(fed, (struct event){.kind = EVENT_COMMITTED,
                                         .at_ms = fed->now_ms + (kept ? fed->options.commit_ms : 0),
                                         .node = index,

@@ -18,6 +18,8 @@ struct federation_disk {
     void *ctx;
     /* Fills `state`, new and empty, with what is there. A failure: the node stays down. */
     enum trib_status (*open)(void *ctx, size_t node, struct trib_state *state, struct trib_error *err);
+    /* A group begins its way to the disk; what of the state must go with it is taken now. May be NULL. */
+    void (*begin)(void *ctx, size_t node, const struct trib_state *state);
     /* All of the group or nothing. A failure is a crash: hooks.failed decides what comes of it. */
     enum trib_status (*write)(void *ctx, size_t node, const struct trib_record *const *records, size_t count,
                               struct trib_error *err);

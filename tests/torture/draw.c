@@ -25,6 +25,7 @@ static void draw_tree(struct trib_rng *rng, struct drawn *d) {
     for (size_t i = 1 + d->edges; i < d->nodes; i++) {
         d->parents[i] = d->edges > 0 ? 1 + pick(rng, d->edges) : FED_CLOUD;
         if (chance(rng, 0.05)) d->parents[i] = FED_CLOUD;
+        d->spool[i] = chance(rng, 0.6);
     }
 }
 
