@@ -92,6 +92,13 @@ def name_of(names, index):
 
 # ---- messages ----
 
+def _shortest(number):
+    """A float as it is sent: whole numbers that float 32 holds exactly go as integers."""
+    number = float(number)
+    whole = 0 <= number <= 2**24 and number.is_integer() and math.copysign(1, number) > 0
+    return int(number) if whole else number
+
+
 def encode(kind, /, **fields):
     """Frame 1 of a message. Fields are int, float, str, bytes or lists of int, as section 4 has them."""
     must, may = MESSAGES[kind]
@@ -99,7 +106,7 @@ def encode(kind, /, **fields):
         raise ValueError(f"{kind} with {sorted(fields)}: it must have {sorted(must)}, it may have {sorted(may)}")
     content = {}
     for key, name in sorted((KEYS[name], name) for name in fields):
-        content[key] = float(fields[name]) if FIELDS[key][1] == "f32" else fields[name]
+        content[key] = _shortest(fields[name]) if FIELDS[key][1] == "f32" else fields[name]
     head = MAGIC + bytes([PROTOCOL, TYPES.index(kind) + 1, 0, 0])
     return head + msgpack.packb(content, use_single_float=True, use_bin_type=True)
 

@@ -39,9 +39,12 @@ static bool writable(const struct trib_field *field, const void *object, uint64_
     return !isnan(value);
 }
 
-static void pack_float(msgpack_packer *packer, float value) {
+static void pack_float(msgpack_packer *packer, float value, bool whole_as_integer) {
     if (isinf(value)) value = value > 0 ? FLT_MAX : -FLT_MAX;
-    msgpack_pack_float(packer, value);
+    if (whole_as_integer && signbit(value) == 0 && value <= 0x1p24F && value == truncf(value))
+        msgpack_pack_uint32(packer, (uint32_t)value);
+    else
+        msgpack_pack_float(packer, value);
 }
 
 static void pack_text(msgpack_packer *packer, const struct trib_field *field, const struct trib_text *text) {
@@ -72,7 +75,7 @@ static void pack_value(msgpack_packer *packer, const struct trib_field *field, c
         TRIB_ASSERT(field->max == 0 || *(const uint64_t *)at <= field->max);
         msgpack_pack_uint64(packer, *(const uint64_t *)at);
         break;
-    case TRIB_FIELD_F32: pack_float(packer, *(const float *)at); break;
+    case TRIB_FIELD_F32: pack_float(packer, *(const float *)at, field->max != 0); break;
     case TRIB_FIELD_TEXT: pack_text(packer, field, at); break;
     case TRIB_FIELD_BIN: msgpack_pack_bin_with_body(packer, at, field->max); break;
     case TRIB_FIELD_U64S: pack_u64s(packer, field, at); break;

@@ -33,7 +33,8 @@ struct trib_u64s {
 
 enum trib_field_type {
     TRIB_FIELD_U64,  /* uint64_t; max is the largest value allowed (0: any) */
-    TRIB_FIELD_F32,  /* float; NaN and infinity are refused; integers and doubles are taken too */
+    TRIB_FIELD_F32,  /* float; NaN and infinity are refused; integers and doubles are taken too; max 1: whole
+                        numbers from 0 to 2^24 go as integers, which are shorter */
     TRIB_FIELD_TEXT, /* struct trib_text; msgpack str of valid UTF-8 without control characters but \n; max
                         bytes */
     TRIB_FIELD_BIN,  /* uint8_t[max]; msgpack bin of exactly max bytes */

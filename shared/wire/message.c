@@ -12,7 +12,7 @@ enum { PLAN_MAX = 16 * 1024, DETAIL_MAX = 512, CODECS_MAX = 1024, BUILD_MAX = 12
     { TRIB_F_##KEY, TRIB_FIELD_##TYPE, (uint16_t)offsetof(struct trib_msg, member), (most), #member }
 #define U64(KEY, member)       FIELD(KEY, U64, member, 0)
 #define UPTO(KEY, member, max) FIELD(KEY, U64, member, max)
-#define F32(KEY, member)       FIELD(KEY, F32, member, 0)
+#define F32(KEY, member)       FIELD(KEY, F32, member, 1)
 #define TEXT(KEY, member, max) FIELD(KEY, TEXT, member, max)
 #define BIN(KEY, member)       FIELD(KEY, BIN, member, sizeof((struct trib_msg *)0)->member)
 #define LIST(KEY, member)      FIELD(KEY, U64S, member, TRIB_U64S_MAX)
