@@ -26,7 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "system"
 import harness  # noqa: E402
 import ledgers  # noqa: E402
 from faults import Faults  # noqa: E402
-from harness import check, wait  # noqa: E402
+from harness import check  # noqa: E402
 
 KILLS_A_FEDERATION = 50
 DRAIN_S = 60.0  # a parent that was away for long is asked again every 15 s
@@ -64,7 +64,8 @@ class Federation:
         parents = [self.edges[0], self.edges[-1], self.edges[0], self.edges[1]]
         self.fleets = [harness.devices(parent, f"{name}-fleet-{i}", first=2 * i, count=2, devices__workers=1,
                                        log__level="debug") for i, parent in enumerate(parents)]
-        self.parents = list(zip(self.fleets, parents))
+        self.fleet_parents = list(zip(self.fleets, parents))
+        self.node_parents = [(self.cloud, None), *((edge, edge.parent) for edge in self.edges)]
         self.nodes = [self.cloud, *self.edges]
         self.everybody = [*self.nodes, *self.fleets]
         if shape.sync_ms:
@@ -159,30 +160,19 @@ class Federation:
 
     # ---- the end ----
 
-    def _drained(self, edge):
-        """Every version of the edge is in a forward that has its verdict."""
-        check(not edge.one("SELECT count(*) FROM events WHERE event = 'void'"), f"{edge.name} voided its own part")
-        return edge.one("SELECT count(*) FROM forwards WHERE verdict IS NULL") == 0 and edge.one(
-            "SELECT (SELECT coalesce(sum(samples), 0) FROM contributions WHERE version IS NOT NULL) = "
-            "(SELECT coalesce(sum(samples), 0) FROM forwards)")
-
     def drain(self):
         for node in self.edges:
             node.wait_health(lambda line: line["uplink"], "its parent is there", DRAIN_S)
         for fleet in self.fleets:  # everybody goes on
             fleet.wait_count("accepted", 2, DRAIN_S)
-        harness.stop(*self.fleets)
-        for edge in reversed(self.edges):  # those below others first
-            wait(lambda: self._drained(edge), f"{edge.name} has forwarded all and has verdicts", DRAIN_S, pause_s=0.1)
-        harness.stop(*reversed(self.edges))
-        harness.stop(self.cloud)
+        ledgers.drain(self.fleet_parents, self.node_parents, DRAIN_S)
 
     def kill_all(self):
         for daemon in self.everybody:
             daemon.kill()
 
     def audit(self):
-        found = ledgers.audit(self.parents, [(self.cloud, None), *((edge, edge.parent) for edge in self.edges)])
+        found = ledgers.audit(self.fleet_parents, self.node_parents)
         for node in self.nodes:
             if node.one("SELECT count(*) FROM runs") != 1:
                 found.wrong.append(f"{node.name} began {node.one('SELECT count(*) FROM runs')} runs")

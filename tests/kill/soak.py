@@ -25,7 +25,6 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "system"))
 import harness  # noqa: E402
 import ledgers  # noqa: E402
-from harness import wait  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 SAMPLE_S = 5.0
@@ -178,15 +177,9 @@ class Soak:
         self.churn(float("inf"))
         for fleet, _ in self.parents:
             fleet.wait_count("accepted", 1, 120)
-        harness.stop(*(fleet for fleet, _ in self.parents))
-        for edge in (self.edge_3, self.edge_2, self.edge_1):
-            wait(lambda: edge.one("SELECT count(*) FROM forwards WHERE verdict IS NULL") == 0 and edge.one(
-                "SELECT (SELECT coalesce(sum(samples), 0) FROM contributions WHERE version IS NOT NULL) = "
-                "(SELECT coalesce(sum(samples), 0) FROM forwards)"), f"{edge.name} has forwarded all", 120, 0.2)
-        harness.stop(self.edge_3, self.edge_2, self.edge_1)
-        self.cloud.stop()
-        return ledgers.audit(self.parents, [(self.cloud, None), (self.edge_1, self.cloud), (self.edge_2, self.cloud),
-                                            (self.edge_3, self.edge_2)])
+        parents = [(self.cloud, None), (self.edge_1, self.cloud), (self.edge_2, self.cloud), (self.edge_3, self.edge_2)]
+        ledgers.drain(self.parents, parents, 120)
+        return ledgers.audit(self.parents, parents)
 
 
 def judge(node, rows):

@@ -9,6 +9,9 @@ import collections
 import dataclasses
 import re
 
+import harness
+from harness import check, wait
+
 VERDICT = re.compile(r" update_judged device=(\S+) incarnation=(\w+) number=(\d+) verdict=accepted")
 # What a forward says of itself, in the edge's table `forwards` and in its parent's `contributions`.
 CONTENT = ("base_version", "origins", "samples", "weight_samples", "region_samples", "steps", "loss", "below_updates",
@@ -147,3 +150,30 @@ def audit(fleets, parents):
                 twice += rows[0]["below_updates"]  # they went up again in another one
                 wrong.append(f"{ledger.name} has {name}'s forward {number} of {incarnation}, which {name} never made")
     return Audit(accepted, accepted - lost, lost, twice, places, wrong)
+
+
+def drained(edge):
+    """Every version of the edge is in a forward that has its verdict."""
+    check(not edge.one("SELECT count(*) FROM events WHERE event = 'void'"), f"{edge.name} voided its own part")
+    return edge.one("SELECT count(*) FROM forwards WHERE verdict IS NULL") == 0 and edge.one(
+        "SELECT (SELECT coalesce(sum(samples), 0) FROM contributions WHERE version IS NOT NULL) = "
+        "(SELECT coalesce(sum(samples), 0) FROM forwards)")
+
+
+def drain(fleets, parents, deadline_s=harness.DEADLINE_S):
+    """The devices leave, edges forward what they have, those below others first, and everybody is stopped. Arguments as
+    for audit()."""
+    harness.stop(*(fleet for fleet, _ in fleets))
+    edges = [node for node, parent in reversed(parents) if parent]
+    for edge in edges:
+        wait(lambda: drained(edge), f"{edge.name} has forwarded all and has verdicts", deadline_s, pause_s=0.1)
+    harness.stop(*edges)
+    harness.stop(parents[0][0])
+
+
+def check_counted(fleets, parents, deadline_s=harness.DEADLINE_S):
+    """Drains; every update that a device was told is accepted is in one place."""
+    drain(fleets, parents, deadline_s)
+    found = audit(fleets, parents)
+    check(found.well, f"{found}: {'; '.join(found.wrong[:5])}")
+    return found

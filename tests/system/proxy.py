@@ -61,9 +61,9 @@ class Proxy:
         self.connections += 1
         both = {writer, far_writer}
         self.open |= both
-        left = [self.settings["drop_after"]]
+        passed = [0]  # bytes of both ways
         try:
-            await asyncio.gather(self._pump(reader, far_writer, left), self._pump(far_reader, writer, left))
+            await asyncio.gather(self._pump(reader, far_writer, passed), self._pump(far_reader, writer, passed))
         except (OSError, EOFError):
             pass
         finally:
@@ -71,10 +71,10 @@ class Proxy:
                 end.transport.abort()
             self.open -= both
 
-    async def _pump(self, reader, writer, left):
+    async def _pump(self, reader, writer, passed):
         """One way: what was read at some time is written `delay_s` later, at the rate in force. Ends with EOFError."""
         queue = asyncio.Queue(256)
-        sender = asyncio.ensure_future(self._send(queue, writer, left))
+        sender = asyncio.ensure_future(self._send(queue, writer, passed))
         try:
             while data := await reader.read(CHUNK):
                 put = asyncio.ensure_future(queue.put((time.monotonic(), data)))
@@ -85,7 +85,7 @@ class Proxy:
             sender.cancel()
         raise EOFError
 
-    async def _send(self, queue, writer, left):
+    async def _send(self, queue, writer, passed):
         while True:
             read_at, data = await queue.get()
             while self.settings["hole"]:
@@ -94,12 +94,12 @@ class Proxy:
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             data = self._corrupted(data)
-            if left[0] and left[0] <= len(data):
-                writer.write(data[:left[0]])
+            left = self.settings["drop_after"] - passed[0]
+            if self.settings["drop_after"] and left <= len(data):
+                writer.write(data[:max(left, 0)])
                 self.dropped += 1
                 raise EOFError
-            if left[0]:
-                left[0] -= len(data)
+            passed[0] += len(data)
             writer.write(data)
             await writer.drain()
             self.bytes += len(data)
