@@ -227,6 +227,9 @@ static enum trib_status open_state(struct agent *agent, struct trib_error *err) 
     if (status == TRIB_OK) {
         agent->keep = agent->saved = agent->state->position;
         fleet->resumed++;
+        /* A device without a clock of its own may start in 1970: time goes on from where it was. */
+        uint64_t now = fleet_now_ms(fleet), last = agent->state->now_ms;
+        if (now < last) fleet->wall_offset_ms += last - now;
         return TRIB_OK;
     }
     if (status != TRIB_NOT_FOUND && status != TRIB_CORRUPT) return status;

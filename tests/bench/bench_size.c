@@ -133,9 +133,9 @@ static const char *data_set(size_t *bytes, struct trib_error *err) {
 }
 
 enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err) {
-    char set[64], upstream[BENCH_ENDPOINT_MAX + 32];
+    char set[64], upstream[BENCH_ENDPOINT_MAX + 32], spool[BENCH_PATH_MAX + 32];
     const char *const plan[] = {"plan.model=cnn-small", set, "evaluation.interval=24h", NULL};
-    const char *const options[] = {upstream, NULL}, *const none[] = {NULL};
+    const char *const options[] = {upstream, spool, NULL}, *const none[] = {NULL};
     struct bench_tree tree;
     struct bench_program device = {0};
     size_t bytes = 0;
@@ -145,6 +145,7 @@ enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err
     (void)snprintf(set, sizeof set, "plan.data.set=%s", spec);
     enum trib_status status = bench_tree_start(&tree, plan, none, err);
     (void)snprintf(upstream, sizeof upstream, "upstream.endpoint=%s", tree.edge.endpoint);
+    (void)snprintf(spool, sizeof spool, "spool.path=%s/spool", tree.folder.path);
     if (status == TRIB_OK)
         status = bench_program_start(&device, &tree.folder, "tributary-device", "device", options, err);
     if (status == TRIB_OK)
