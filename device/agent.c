@@ -96,16 +96,16 @@ void agent_saved(struct agent *agent, uint64_t position, const struct trib_error
     const struct trib_log *log = agent->fleet->log;
     agent->saving = false;
     if (err != NULL) {
-        if (!agent->unsaved)
+        if (!agent->failing)
             trib_log(log, TRIB_LOG_ERROR, "spool_failed", "device=%s error=\"%s\" retry_ms=%d", agent->name,
                      err->text, SPOOL_RETRY_MS);
         agent->spool_retry_ms = trib_clock_ms() + SPOOL_RETRY_MS;
     } else {
-        if (agent->unsaved) trib_log(log, TRIB_LOG_INFO, "spool_recovered", "device=%s", agent->name);
+        if (agent->failing) trib_log(log, TRIB_LOG_INFO, "spool_recovered", "device=%s", agent->name);
         agent->saved = position;
         release_held(agent, false);
     }
-    agent->unsaved = err != NULL;
+    agent->failing = err != NULL;
     trib_timer_at(agent->wake, 0); /* not settled here: spooler_save may be what called */
 }
 

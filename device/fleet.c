@@ -33,7 +33,7 @@ static void on_signal(void *ctx) {
 }
 
 struct totals {
-    uint64_t ready, updates, accepted, refused, up_bytes, down_bytes, waiting, unsaved;
+    uint64_t ready, updates, accepted, refused, up_bytes, down_bytes, waiting, unsaved, failing;
 };
 
 static struct totals add_up(const struct fleet *fleet) {
@@ -47,7 +47,8 @@ static struct totals add_up(const struct fleet *fleet) {
         t.refused += status.refused;
         t.updates += fleet->agents[i].updates;
         t.waiting += fleet->agents[i].state->held_count;
-        t.unsaved += fleet->agents[i].unsaved;
+        t.unsaved += fleet->agents[i].keep > fleet->agents[i].saved;
+        t.failing += fleet->agents[i].failing;
     }
     return t;
 }
@@ -67,19 +68,20 @@ static bool answer_health(void *ctx, struct trib_buf *line) {
                 {"up_bytes", t.up_bytes},
                 {"down_bytes", t.down_bytes},
                 {"waiting", t.waiting},
-                {"spools_failing", t.unsaved}};
+                {"unsaved", t.unsaved},
+                {"spools_failing", t.failing}};
     struct trib_json json = {.out = line};
     trib_json_begin(&json, '{');
     trib_json_key(&json, "name");
     trib_json_string(&json, fleet->config->node.name);
     trib_json_key(&json, "well");
-    trib_json_bool(&json, t.unsaved == 0);
+    trib_json_bool(&json, t.failing == 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         trib_json_key(&json, rows[i].key);
         trib_json_u64(&json, rows[i].value);
     }
     trib_json_end(&json, '}');
-    return t.unsaved == 0;
+    return t.failing == 0;
 }
 
 static size_t worker_count(const struct fleet *fleet) {

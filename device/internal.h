@@ -41,7 +41,7 @@ struct agent {
     /* What must be in the spool before it may be told, and what is there: positions of the state. */
     uint64_t keep, saved;
     bool saving;             /* waits for its turn, or is being written */
-    bool unsaved;            /* the last try failed */
+    bool failing;            /* the last try failed */
     uint64_t spool_retry_ms; /* not before */
     size_t held_count;
     struct held_send *held, **held_end;

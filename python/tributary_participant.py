@@ -492,7 +492,8 @@ class Participant:
                   "weight": done.weight, "steps": done.steps}
         if np.isfinite(done.loss):
             fields["loss"] = done.loss
-        if self.plan["codec.up"] != self.plan["codec.forward"]:  # which one a parent expects depends on its tier
+        # Which one a parent expects depends on its tier.
+        if self.plan["codec.up"] != self.plan.get("codec.forward", self.plan["codec.up"]):
             fields["codec"] = self.plan["codec.up"]
         self.update = Update(self.next_number, fields, payload, sent_at=-REPLY_S)
         self.next_number += 1
