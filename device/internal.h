@@ -13,7 +13,7 @@
 enum {
     LINGER_MS = 300,
     SPOOL_RETRY_MS = 5000, /* after a spool that could not be written */
-    HELD_SENDS_MAX = 16    /* that wait for the spool; beyond it they are lost, and asked for again */
+    HELD_SENDS_MAX = 4     /* that wait for the spool; beyond it they are lost, and asked for again */
 };
 
 struct held_send; /* a send that waits for the spool */
