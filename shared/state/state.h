@@ -245,8 +245,8 @@ uint64_t trib_histogram_base(const struct trib_u64s *histogram);
 /* P as a payload, without a copy, with one reference; NULL when memory runs out. While somebody else holds
  * one the next publication leaves that memory as it is, and P goes on elsewhere. */
 struct trib_blob *trib_state_lend(struct trib_state *state);
-/* Device only: adds a trained difference to `own`, the one change that is no record (a lost residue costs
- * accuracy, never an update). */
+/* Device only: adds a trained difference to `own`, the one change that is no record: a device comes back from
+ * a checkpoint (its spool), not from records. */
 void trib_state_gather(struct trib_state *state, const float *difference);
 
 #endif
