@@ -10,6 +10,7 @@
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const durabilities[] = {"full", "batched", "none", NULL};
+static const char *const damage_choices[] = {"refuse", "keep", "begin", NULL};
 static const char *const endings[] = {"exit", "wait", NULL};
 static const char *const role_cloud[] = {"cloud", NULL};
 static const char *const role_edge[] = {"edge", NULL};
@@ -56,7 +57,7 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
         ROW(S, node.allow_insecure, "allow_insecure", BOOL, "false",                                         \
             .help = "Allow connections without keys to and from other machines.")
 
-#define STORE_ROWS(S, PATH, KEEP)                                                                            \
+#define STORE_ROWS(S, PATH, KEEP, ON_DAMAGE)                                                                 \
     ROW(S, store.path, "store.path", STRING, PATH, .check = check_folder,                                    \
         .help = "Folder of the node's database and payload files; made if it is not there."),                \
         ROW(S, store.durability, "store.durability", CHOICE, "full", .choices = durabilities,                \
@@ -72,7 +73,11 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
         ROW(S, store.checkpoint_keep, "store.checkpoint.keep", U64, KEEP, .max = 1e9,                        \
             .help = "So many newest checkpoints stay, with the records after the oldest of them, for "       \
                     "`tributary replay` and to fall back on when files are damaged; 0: all, and every "      \
-                    "record since the beginning.")
+                    "record since the beginning."),                                                          \
+        ROW(S, store.on_damage, "store.on_damage", CHOICE, ON_DAMAGE, .choices = damage_choices,             \
+            .help =                                                                                          \
+                "When files of the store are damaged: keep: set them aside, go on from what can be proved "  \
+                "good, and do not start if nothing can; begin: then begin anew; refuse: do not start.")
 
 #define PARENT_ROWS(S, LISTEN, IN_FLIGHT, RING)                                                              \
     ROW(S, parent.listen, "listen", LIST, LISTEN, .check = trib_endpoint_check_listen,                       \
@@ -118,7 +123,7 @@ const struct trib_option trib_cloud_options[] = {
         .help = "Safetensors file to start from; empty: drawn from plan.seed."),
     FINISH_ROW(trib_cloud_config),
     PARENT_ROWS(trib_cloud_config, "tcp://127.0.0.1:7400", "64MiB", "256MiB"),
-    STORE_ROWS(trib_cloud_config, "run/cloud", "8"),
+    STORE_ROWS(trib_cloud_config, "run/cloud", "8", "keep"),
     ROW(trib_cloud_config, keep_models, "store.keep_models", U64, "20", .max = 1e9,
         .help = "Model files of so many newest evaluated versions of a run are kept, and of its best one; "
                 "0: all."),
@@ -138,7 +143,7 @@ const struct trib_option trib_edge_options[] = {
     ROW(trib_edge_config, max_parameters, "limits.parameters", U64, "16777216", .min = 1, .max = 1073741824.0,
         .help = "A run whose model has more parameters than this is refused; an edge needs about four times "
                 "its model in memory."),
-    STORE_ROWS(trib_edge_config, "run/edge", "2"),
+    STORE_ROWS(trib_edge_config, "run/edge", "2", "begin"),
 };
 
 const struct trib_option trib_device_options[] = {

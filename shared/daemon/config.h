@@ -30,6 +30,7 @@ struct trib_store_config {
     uint64_t checkpoint_records; /* a checkpoint after so many journal records */
     uint64_t checkpoint_bytes;   /* ... or after so many bytes of payload */
     uint64_t checkpoint_keep;    /* newest ones that stay, with the records after them; 0: all */
+    char *on_damage;             /* "refuse", "keep", "begin" */
 };
 
 /* Programs with participants of their own: cloud and edge. */

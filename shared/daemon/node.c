@@ -231,7 +231,9 @@ static void on_checkpointed(void *ctx, const struct trib_error *err) {
 }
 
 static void on_failed(void *ctx, const struct trib_error *err) {
-    drop_roles(ctx, err->text);
+    struct trib_node *node = ctx;
+    node->suspect = err->status == TRIB_CORRUPT;
+    drop_roles(node, err->text);
 }
 
 /* ---- making and unmaking ---- */
@@ -256,10 +258,6 @@ static enum trib_status make_roles(struct trib_node *node, struct trib_error *er
 
 static enum trib_status open_state(struct trib_node *node, struct trib_error *err) {
     const struct trib_node_options *o = &node->options;
-    struct trib_state_limits limits = {.max_parameters = o->max_parameters,
-                                       .ring_bytes = o->parent->ring_bytes};
-    enum trib_status status = trib_state_new(o->role, &limits, &node->state, err);
-    if (status != TRIB_OK) return status;
     struct trib_storage_options storage = {.reactor = node->reactor,
                                            .path = node->database,
                                            .config = o->store,
@@ -272,16 +270,11 @@ static enum trib_status open_state(struct trib_node *node, struct trib_error *er
                                                       .saved = on_saved,
                                                       .checkpointed = on_checkpointed,
                                                       .failed = on_failed}};
-    trib_outbox_init(&node->outbox);
-    status = trib_storage_open(&node->storage, &storage, node->state, err);
+    enum trib_status status = trib_node_open_store(node, &storage, err);
     if (status == TRIB_OK) status = make_roles(node, err);
     if (status == TRIB_OK) {
-        node->committed = node->state->position;
-        /* A gateway without a clock of its own may start in 1970: time goes on from where the journal is. */
-        uint64_t now = trib_node_now_ms(node);
-        if (now < node->state->now_ms) node->wall_offset_ms += node->state->now_ms - now;
         trib_log(o->log, TRIB_LOG_INFO, "store_open", "path=%s position=%" PRIu64 " version=%" PRIu64,
-                 node->database, node->state->position, node->state->version);
+                 node->database, node->committed, node->state->version);
         if (o->hooks.ready != NULL) status = o->hooks.ready(o->hooks.ctx, node, err);
     }
     return status;

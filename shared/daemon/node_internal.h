@@ -39,12 +39,17 @@ struct trib_node {
     struct trib_participant *participant;
     struct held_send *held, **held_end;
     bool paused, checkpointing, stopping, finished;
+    bool suspect; /* a write found the store malformed: it is repaired before it is opened again */
     char endpoints[MAX_ENDPOINTS][TRIB_ENDPOINT_MAX + 1];
     char database[512];
 };
 
 /* Carries out what the roles asked for; the roles may be gone afterwards (node->state is NULL). */
 void trib_node_carry_out(struct trib_node *node);
+/* Opens the store and rebuilds the state from it; a damaged one is repaired, as store.on_damage says. What is
+ * to be written then first of all is in the outbox. On failure state and storage may be half made. */
+enum trib_status trib_node_open_store(struct trib_node *node, const struct trib_storage_options *options,
+                                      struct trib_error *err) TRIB_MUST_USE;
 /* Reads the keys, then opens the uplink (an edge's) and the server. */
 enum trib_status trib_node_open_sockets(struct trib_node *node, struct trib_error *err) TRIB_MUST_USE;
 

@@ -36,6 +36,7 @@ struct trib_storage {
     struct trib_watch *watch;
     struct trib_timer *batch_timer;
     bool batched, failed;
+    bool lost;       /* when it was opened */
     bool ended;      /* the actor takes nothing more: told at the next flush */
     bool checkpoint; /* one is under way */
     size_t on_way;   /* groups */
@@ -249,6 +250,10 @@ size_t trib_storage_waiting(const struct trib_storage *s) {
     return s->queue_count - s->queue_first;
 }
 
+bool trib_storage_has_lost(const struct trib_storage *s) {
+    return s->lost;
+}
+
 uint64_t trib_storage_groups(const struct trib_storage *s) {
     return s->groups;
 }
@@ -284,24 +289,37 @@ static enum trib_durability durability_of(const struct trib_store_config *config
     return strcmp(config->durability, "batched") == 0 ? TRIB_DURABLE_BATCHED : TRIB_DURABLE_FULL;
 }
 
+static struct trib_store_options store_options(const struct trib_storage_options *options) {
+    const struct trib_store_config *c = options->config;
+    return (struct trib_store_options){
+        .path = options->path,
+        .durability = durability_of(c),
+        /* Segments go whole: none is larger than what a checkpoint makes unnecessary. */
+        .segment_bytes = c->checkpoint_bytes < SEGMENT_BYTES ? c->checkpoint_bytes : SEGMENT_BYTES,
+        .keep_checkpoints = c->checkpoint_keep > 0 ? c->checkpoint_keep : TRIB_KEEP_ALL};
+}
+
+enum trib_status trib_storage_repair(const struct trib_storage_options *options,
+                                     struct trib_store_damage *out, struct trib_error *err) {
+    struct trib_store_options store = store_options(options);
+    *out = (struct trib_store_damage){.found = false};
+    if (strcmp(options->config->on_damage, "refuse") == 0)
+        return trib_fail(err, TRIB_CORRUPT, "%s is damaged, and store.on_damage is refuse", options->path);
+    return trib_store_repair(&store, strcmp(options->config->on_damage, "begin") == 0, out, err);
+}
+
 static enum trib_status open_all(struct trib_storage *s, struct trib_state *state, struct trib_error *err) {
-    const struct trib_store_config *c = s->options.config;
     enum trib_status status = trib_ledger_new(&s->options.ledger, &s->ledger, err);
     if (status != TRIB_OK) return status;
-    /* Segments go whole: none is larger than what a checkpoint makes unnecessary. */
-    uint64_t segment_bytes = c->checkpoint_bytes < SEGMENT_BYTES ? c->checkpoint_bytes : SEGMENT_BYTES;
-    struct trib_store_options store = {.path = s->options.path,
-                                       .durability = durability_of(c),
-                                       .segment_bytes = segment_bytes,
-                                       .keep_checkpoints =
-                                           c->checkpoint_keep > 0 ? c->checkpoint_keep : TRIB_KEEP_ALL,
-                                       .projection = trib_ledger_projection(s->ledger)};
+    struct trib_store_options store = store_options(&s->options);
+    store.projection = trib_ledger_projection(s->ledger);
     s->batched = store.durability == TRIB_DURABLE_BATCHED;
     status = trib_store_open(&store, &s->store, err);
     struct loading loading = {.storage = s, .state = state};
     if (status == TRIB_OK) status = trib_store_recover(s->store, load_checkpoint, load_record, &loading, err);
     if (status != TRIB_OK) return status;
     s->position = trib_store_position(s->store);
+    s->lost = trib_store_has_lost(s->store);
     struct trib_actor_options actor = {.name = "storage",
                                        .requests = REQUESTS,
                                        .answers = REQUESTS,

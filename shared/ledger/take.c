@@ -144,19 +144,18 @@ static enum trib_status void_pending(struct trib_ledger *ledger, const struct tr
     return finish(&row, err);
 }
 
-static enum trib_status take_start(struct trib_ledger *ledger, const struct trib_record *r,
-                                   struct trib_error *err) {
-    struct row row = begin(ledger, RUN_SUPERSEDE, r);
-    put_int(&row, r->now_ms);
-    enum trib_status status = finish(&row, err);
-    if (status == TRIB_OK) status = void_pending(ledger, r, "superseded", strlen("superseded"), err);
-    if (status != TRIB_OK) return status;
+static void run_hex(const struct trib_record *r, char out[33]) {
+    for (size_t i = 0; i < sizeof r->run; i++) (void)snprintf(out + 2 * i, 3, "%02x", r->run[i]);
+}
+
+static enum trib_status add_run(struct trib_ledger *ledger, const struct trib_record *r,
+                                struct trib_error *err) {
     char run[33] = "";
-    for (size_t i = 0; i < sizeof r->run; i++) (void)snprintf(run + 2 * i, 3, "%02x", r->run[i]);
+    run_hex(r, run);
     if (trib_rec_has(r, INCARNATION)) {
         (void)snprintf(ledger->incarnation, sizeof ledger->incarnation, "%016" PRIx64, r->incarnation);
     }
-    row = begin(ledger, RUN_ADD, r);
+    struct row row = begin(ledger, RUN_ADD, r);
     put_text(&row, run);
     put_text(&row, ledger->role);
     put_text(&row, ledger->node);
@@ -169,10 +168,20 @@ static enum trib_status take_start(struct trib_ledger *ledger, const struct trib
     put_text(&row, ledger->build);
     put_text(&row, ledger->environment);
     PUT_TEXT(&row, TEXT, text);
-    status = finish(&row, err);
+    enum trib_status status = finish(&row, err);
     ledger->run_id = sqlite3_last_insert_rowid(ledger->db);
     ledger->has_parent_model = false;
     return status;
+}
+
+static enum trib_status take_start(struct trib_ledger *ledger, const struct trib_record *r,
+                                   struct trib_error *err) {
+    struct row row = begin(ledger, RUN_SUPERSEDE, r);
+    put_int(&row, r->now_ms);
+    enum trib_status status = finish(&row, err);
+    if (status == TRIB_OK) status = void_pending(ledger, r, "superseded", strlen("superseded"), err);
+    if (status != TRIB_OK) return status;
+    return add_run(ledger, r, err);
 }
 
 static enum trib_status take_peer(struct trib_ledger *ledger, const struct trib_record *r,
@@ -340,13 +349,50 @@ static enum trib_status take_void(struct trib_ledger *ledger, const struct trib_
     return status == TRIB_OK ? add_event(ledger, r, "warn", "void", err) : status;
 }
 
+/* Records were lost: the rows of what came after the version are of a future that does not happen. Updates in
+ * it were accepted, and are lost; a run begun in it is too. */
+static enum trib_status go_back(struct trib_ledger *ledger, const struct trib_record *r,
+                                struct trib_error *err) {
+    char run[33] = "", sql[700];
+    int64_t run_id = 0;
+    run_hex(r, run);
+    (void)snprintf(sql, sizeof sql, "SELECT max(run_id) FROM runs WHERE run = '%s'", run);
+    enum trib_status status = trib_sql_number(ledger->db, sql, 0, &run_id, err);
+    if (status == TRIB_OK && run_id == 0) return add_run(ledger, r, err);
+    (void)snprintf(
+        sql, sizeof sql,
+        "UPDATE runs SET state = 'lost', ended_ms = %" PRIu64 " WHERE run_id > %" PRId64
+        "; UPDATE runs SET state = 'running', ended_ms = NULL, stop_reason = NULL WHERE run_id = %" PRId64
+        "; UPDATE contributions SET version = NULL, void_reason = 'lost' WHERE run_id = %" PRId64
+        " AND version > %" PRIu64 "; DELETE FROM evaluations WHERE run_id = %" PRId64
+        " AND version > %" PRIu64 "; DELETE FROM versions WHERE run_id = %" PRId64 " AND version > %" PRIu64,
+        r->now_ms, run_id, run_id, run_id, r->version, run_id, r->version, run_id, r->version);
+    if (status == TRIB_OK) status = trib_sql_exec(ledger->db, sql, err);
+    ledger->run_id = run_id;
+    /* At the cloud the fence is a version of its own, with the content of the one before. */
+    (void)snprintf(
+        sql, sizeof sql,
+        "INSERT INTO versions(run_id, version, parent_version, made_by, made_ms, digest) SELECT run_id, "
+        "version + 1, version, 'restored', %" PRIu64 ", digest FROM versions WHERE run_id = %" PRId64
+        " AND version = %" PRIu64,
+        r->now_ms, run_id, r->version);
+    if (status == TRIB_OK && strcmp(ledger->role, "cloud") == 0) status = trib_sql_exec(ledger->db, sql, err);
+    return status;
+}
+
 static enum trib_status take_incarnation(struct trib_ledger *ledger, const struct trib_record *r,
                                          struct trib_error *err) {
+    enum trib_status status = TRIB_OK;
+    bool lost = trib_rec_has(r, VERSION);
     (void)snprintf(ledger->incarnation, sizeof ledger->incarnation, "%016" PRIx64, r->incarnation);
+    if (lost) status = go_back(ledger, r, err);
+    if (status == TRIB_OK)
+        status =
+            lost ? void_pending(ledger, r, "lost", 4, err) : void_pending(ledger, r, "incarnation", 11, err);
     struct row row = begin(ledger, RUN_INCARNATION, r);
     put_text(&row, ledger->incarnation);
-    enum trib_status status = finish(&row, err);
-    return status == TRIB_OK ? add_event(ledger, r, "info", "incarnation", err) : status;
+    if (status == TRIB_OK) status = finish(&row, err);
+    return status == TRIB_OK ? add_event(ledger, r, lost ? "error" : "info", "incarnation", err) : status;
 }
 
 static enum trib_status take_stop(struct trib_ledger *ledger, const struct trib_record *r,

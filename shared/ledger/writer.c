@@ -115,7 +115,7 @@ static enum trib_status resume(struct trib_ledger *ledger, struct trib_error *er
     enum trib_status status = trib_sql_prepare(
         ledger->db,
         "SELECT run_id, incarnation, (SELECT version FROM parent_models p WHERE p.run_id = runs.run_id "
-        "ORDER BY model_id DESC LIMIT 1) FROM runs ORDER BY run_id DESC LIMIT 1",
+        "ORDER BY model_id DESC LIMIT 1) FROM runs WHERE state <> 'lost' ORDER BY run_id DESC LIMIT 1",
         &stmt, err);
     if (status == TRIB_OK) status = trib_sql_step(stmt, &row, err);
     if (row) {

@@ -133,6 +133,32 @@ void trib_outbox_event(struct trib_outbox *outbox, struct trib_state *state, uin
     if (ledger) (void)trib_outbox_record(outbox, state, &record);
 }
 
+/* The run's fields are for a ledger that was lost with the database, VERSION for one that is ahead. */
+void trib_outbox_restored(struct trib_outbox *outbox, struct trib_state *state, uint64_t now_ms,
+                          uint64_t incarnation, const char *why) {
+    struct trib_record record = {.kind = TRIB_REC_INCARNATION};
+    struct trib_buf schema;
+    trib_buf_init(&schema, TRIB_SCHEMA_MAX_TEXT);
+    trib_rec_set(&record, NOW, now_ms, now_ms);
+    trib_rec_set(&record, INCARNATION, incarnation, incarnation);
+    trib_rec_set(&record, TEXT, text, ((struct trib_text){why, strlen(why)}));
+    if (state->started && !state->stopped) {
+        trib_schema_text(&state->schema, &schema);
+        trib_rec_set(&record, VERSION, version, state->version);
+        trib_rec_set(&record, PLAN, plan,
+                     ((struct trib_text){(const char *)state->plan_text.data, state->plan_text.size}));
+        trib_rec_set(&record, SCHEMA, schema, ((struct trib_text){(const char *)schema.data, schema.size}));
+        trib_rec_set(&record, PARENT_INCARNATION, parent_incarnation, state->parent_incarnation);
+        memcpy(record.run, state->run, sizeof record.run);
+        record.present |= (uint64_t)1 << TRIB_R_RUN;
+    }
+    if (schema.failed)
+        fail(outbox, TRIB_NOMEM, "out of memory for a record");
+    else
+        (void)trib_outbox_record(outbox, state, &record);
+    trib_buf_release(&schema);
+}
+
 /* The texts of a record, so that they can be copied behind it. */
 static struct trib_text *text_at(struct trib_record *record, size_t i) {
     struct trib_text *texts[] = {&record->peer, &record->codec, &record->plan, &record->schema,

@@ -108,7 +108,7 @@ static enum trib_status delete_old(struct trib_store *store, const char *sql, st
 static enum trib_status put_in_force(struct trib_store *store, struct trib_error *err) {
     const struct checkpoint *cp = &store->checkpoint;
     enum trib_status status = trib_sql_run(store->begin, err);
-    if (status == TRIB_OK) status = checkpoint_row_write(store, cp, err);
+    if (status == TRIB_OK) status = checkpoint_row_write(store->db, cp, err);
     if (status == TRIB_OK)
         status = delete_old(store, "DELETE FROM journal WHERE position <= " OLDEST_KEPT, err);
     if (status == TRIB_OK)

@@ -13,6 +13,8 @@ enum {
     FRAMES_A_CALL = 32,        /* payloads handed over in one pwritev */
     PATH_BYTES = 4096
 };
+#define LOST_MARK      "store.lost"
+#define FRESH_SUFFIX   ".new"                       /* of a database that a repair makes */
 #define SEGMENT_MAGIC  UINT64_C(0x3147455342495254) /* "TRIBSEG1" */
 #define UNSYNCED_GROUP ((uint64_t)1 << 63) /* set in a frame's group where it was written without a sync */
 
@@ -69,6 +71,7 @@ struct trib_store {
     uint64_t first_segment;                        /* those before it are not needed */
     uint64_t checkpoint_position, checkpoint_file; /* in force; file 0: none */
     bool failed;
+    bool lost; /* see trib_store_has_lost */
 };
 
 /* files.c */
@@ -113,8 +116,23 @@ enum trib_status segment_read(const struct segments *segments, const struct plac
 /* The frame at `offset`: false if there is none whole and sound. */
 bool segment_frame(const struct segments *segments, int fd, uint64_t offset, uint64_t *group, uint64_t *next);
 
+/* store.c */
+/* Memory and paths, nothing opened. */
+enum trib_status store_new(const struct trib_store_options *options, struct trib_store **out,
+                           struct trib_error *err) TRIB_MUST_USE;
+/* The lock, then the database with its journal's tables. */
+enum trib_status store_lock_and_open(struct trib_store *store, const char *vfs,
+                                     struct trib_error *err) TRIB_MUST_USE;
+/* Where a repair has moved the old database away and was cut off: the new one gets its name. */
+enum trib_status finish_rebuild(const struct trib_store *store, struct trib_error *err) TRIB_MUST_USE;
+
 /* tail.c: at open */
 enum trib_status store_settle(struct trib_store *store, struct trib_error *err) TRIB_MUST_USE;
+/* The last row with a payload at or before `position`; place.segment is 0 if there is none. */
+enum trib_status last_place(const struct trib_store *store, uint64_t position, struct row *out,
+                            struct trib_error *err) TRIB_MUST_USE;
+enum trib_status checkpoint_file_stays(const struct trib_store *store, uint64_t file, bool *out,
+                                       struct trib_error *err) TRIB_MUST_USE;
 /* Deletes segments without rows, but the open one, and checkpoints not in force. What cannot be deleted
  * stays until the next time. */
 void store_sweep(struct trib_store *store);
@@ -125,10 +143,13 @@ uint32_t row_crc(const struct row *row);
 /* Reads the current row of a SELECT of row_columns and checks its CRC. */
 enum trib_status row_read(sqlite3_stmt *stmt, struct row *row, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status row_write(sqlite3_stmt *insert, const struct row *row, struct trib_error *err) TRIB_MUST_USE;
+/* A statement of row_columns: positions after `from`, up to `until`. */
+enum trib_status rows_between(const struct trib_store *store, uint64_t from, uint64_t until,
+                              sqlite3_stmt **out, struct trib_error *err) TRIB_MUST_USE;
 /* The newest one at or before `position`; out->file is 0 if there is none. */
 enum trib_status checkpoint_row_read(struct trib_store *store, uint64_t position, struct checkpoint *out,
                                      struct trib_error *err) TRIB_MUST_USE;
-enum trib_status checkpoint_row_write(struct trib_store *store, const struct checkpoint *row,
+enum trib_status checkpoint_row_write(sqlite3 *db, const struct checkpoint *row,
                                       struct trib_error *err) TRIB_MUST_USE;
 extern const struct trib_sql_step_row journal_steps[];
 extern const size_t journal_step_count;

@@ -161,14 +161,8 @@ static enum trib_status missing(const struct replay *replay, uint64_t found, str
 }
 
 static enum trib_status read_rows(struct replay *replay, struct trib_error *err) {
-    char sql[240];
-    uint64_t until = replay->until < INT64_MAX ? replay->until : INT64_MAX;
-    (void)sqlite3_snprintf(
-        sizeof sql, sql,
-        "SELECT %s FROM journal WHERE position > %lld AND position <= %lld ORDER BY position", row_columns,
-        (long long)replay->from, (long long)until);
     sqlite3_stmt *stmt = NULL;
-    enum trib_status status = trib_sql_prepare(replay->store->db, sql, &stmt, err);
+    enum trib_status status = rows_between(replay->store, replay->from, replay->until, &stmt, err);
     bool more = true;
     while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
         struct row row;

@@ -69,6 +69,16 @@ enum trib_status row_write(sqlite3_stmt *insert, const struct row *row, struct t
     return trib_sql_run(insert, err);
 }
 
+enum trib_status rows_between(const struct trib_store *store, uint64_t from, uint64_t until,
+                              sqlite3_stmt **out, struct trib_error *err) {
+    char sql[240];
+    (void)sqlite3_snprintf(
+        sizeof sql, sql,
+        "SELECT %s FROM journal WHERE position > %lld AND position <= %lld ORDER BY position", row_columns,
+        (long long)from, (long long)(until < INT64_MAX ? until : INT64_MAX));
+    return trib_sql_prepare(store->db, sql, out, err);
+}
+
 static uint32_t checkpoint_crc(const struct checkpoint *row) {
     uint8_t fixed[28];
     trib_put_u64(fixed, row->position);
@@ -107,11 +117,10 @@ enum trib_status checkpoint_row_read(struct trib_store *store, uint64_t position
     return status;
 }
 
-enum trib_status checkpoint_row_write(struct trib_store *store, const struct checkpoint *row,
-                                      struct trib_error *err) {
+enum trib_status checkpoint_row_write(sqlite3 *db, const struct checkpoint *row, struct trib_error *err) {
     sqlite3_stmt *stmt = NULL;
-    enum trib_status status = trib_sql_prepare(
-        store->db, "INSERT OR REPLACE INTO checkpoints VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &stmt, err);
+    enum trib_status status =
+        trib_sql_prepare(db, "INSERT OR REPLACE INTO checkpoints VALUES(?1, ?2, ?3, ?4, ?5, ?6)", &stmt, err);
     if (status != TRIB_OK) return status;
     int rc = sqlite3_bind_int64(stmt, 1, (sqlite3_int64)row->position);
     rc |= sqlite3_bind_int64(stmt, 2, (sqlite3_int64)row->file);

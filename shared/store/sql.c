@@ -10,6 +10,7 @@
 static enum trib_status status_of(int rc) {
     switch (rc & 0xff) {
     case SQLITE_NOMEM: return TRIB_NOMEM;
+    case SQLITE_ERROR: /* our statements are constant: the tables are not what they were */
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: return TRIB_CORRUPT;
     case SQLITE_BUSY:
@@ -88,7 +89,8 @@ enum trib_status trib_sql_check(sqlite3 *db, const char *path, struct trib_error
     if (status == TRIB_OK)
         status = trib_sql_number(db, "SELECT count(*) FROM sqlite_master", 0, &tables, err);
     if (status == TRIB_CORRUPT) {
-        return trib_fail(err, status, "%s: not a readable SQLite database; restore it from a backup", path);
+        return trib_fail(err, status, "%s: not a readable SQLite database; restore the folder from a backup",
+                         path);
     }
     if (status != TRIB_OK) return status;
     if (application != TRIB_SQL_APPLICATION && tables > 0) {

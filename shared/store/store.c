@@ -115,13 +115,43 @@ static enum trib_status prepare(struct trib_store *store, struct trib_error *err
     return status;
 }
 
-static enum trib_status open_to_write(struct trib_store *store, const struct trib_store_options *options,
-                                      struct trib_error *err) {
+static bool is_there(const struct trib_store *store, const char *path) {
+    int fd = store->files->open(store->files->ctx, path, O_RDONLY, 0);
+    bool there = fd >= 0 || errno != ENOENT;
+    file_close(store->files, &fd);
+    return there;
+}
+
+enum trib_status finish_rebuild(const struct trib_store *store, struct trib_error *err) {
+    const struct trib_file_ops *files = store->files;
+    char fresh[PATH_BYTES + 8], log[PATH_BYTES + 8];
+    (void)snprintf(fresh, sizeof fresh, "%s" FRESH_SUFFIX, store->path);
+    (void)snprintf(log, sizeof log, "%s-wal", store->path);
+    if (is_there(store, store->path) || !is_there(store, fresh)) return TRIB_OK;
+    if (files->unlink(files->ctx, log) != 0 && errno != ENOENT) /* the old database's */
+        return trib_fail_errno(err, "cannot delete %s", log);
+    enum trib_status status = folder_sync(files, store->folder, err);
+    if (status != TRIB_OK) return status;
+    if (files->rename(files->ctx, fresh, store->path) != 0)
+        return trib_fail_errno(err, "cannot rename %s", fresh);
+    return folder_sync(files, store->folder, err);
+}
+
+enum trib_status store_lock_and_open(struct trib_store *store, const char *vfs, struct trib_error *err) {
+    char mark[PATH_BYTES];
     enum trib_status status = folder_make(store->files, store->folder, err);
     if (status == TRIB_OK)
         status = folder_lock(store->files, store->folder, "store.lock", &store->lock_fd, err);
+    if (status == TRIB_OK) status = finish_rebuild(store, err);
     if (status == TRIB_OK) status = harden_log(store, err);
-    if (status == TRIB_OK) status = open_database(store, options->vfs, err);
+    if (status == TRIB_OK) status = open_database(store, vfs, err);
+    store->lost = status == TRIB_OK && is_there(store, path_join(mark, store->folder, LOST_MARK));
+    return status;
+}
+
+static enum trib_status open_to_write(struct trib_store *store, const struct trib_store_options *options,
+                                      struct trib_error *err) {
+    enum trib_status status = store_lock_and_open(store, options->vfs, err);
     if (status == TRIB_OK) status = store_settle(store, err);
     if (status == TRIB_OK) {
         store->projection = options->projection;
@@ -144,9 +174,10 @@ static enum trib_status open_to_read(struct trib_store *store, const char *vfs, 
     return TRIB_OK;
 }
 
-enum trib_status trib_store_open(const struct trib_store_options *options, struct trib_store **out,
-                                 struct trib_error *err) {
+enum trib_status store_new(const struct trib_store_options *options, struct trib_store **out,
+                           struct trib_error *err) {
     struct trib_store *store = trib_alloc(sizeof *store);
+    *out = store;
     if (store == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a store");
     store->files = options->files != NULL ? options->files : &trib_file_real;
     store->durability = options->durability;
@@ -157,12 +188,16 @@ enum trib_status trib_store_open(const struct trib_store_options *options, struc
     store->segments.synced = options->durability != TRIB_DURABLE_NONE;
     store->segments.limit_bytes = options->segment_bytes != 0 ? options->segment_bytes : (uint64_t)64 << 20;
     trib_buf_init(&store->body, 0);
-    enum trib_status status = set_paths(store, options->path, err);
+    return set_paths(store, options->path, err);
+}
+
+enum trib_status trib_store_open(const struct trib_store_options *options, struct trib_store **out,
+                                 struct trib_error *err) {
+    enum trib_status status = store_new(options, out, err);
     if (status == TRIB_OK)
         status =
-            store->read_only ? open_to_read(store, options->vfs, err) : open_to_write(store, options, err);
-    if (status != TRIB_OK) trib_store_close(&store);
-    *out = store;
+            options->read_only ? open_to_read(*out, options->vfs, err) : open_to_write(*out, options, err);
+    if (status != TRIB_OK) trib_store_close(out);
     return status;
 }
 
@@ -184,6 +219,21 @@ void trib_store_close(struct trib_store **store) {
 
 uint64_t trib_store_position(const struct trib_store *store) {
     return store->position;
+}
+
+bool trib_store_has_lost(const struct trib_store *store) {
+    return store->lost;
+}
+
+/* What is written now is a new life's. If the mark cannot be deleted, the node takes yet another incarnation
+ * at the next start, which is safe. */
+static void forget_lost(struct trib_store *store, const struct trib_record *records, size_t count) {
+    char mark[PATH_BYTES];
+    for (size_t i = 0; i < count && store->lost; i++) {
+        if (records[i].kind != TRIB_REC_START && records[i].kind != TRIB_REC_INCARNATION) continue;
+        store->lost = false;
+        (void)store->files->unlink(store->files->ctx, path_join(mark, store->folder, LOST_MARK));
+    }
 }
 
 static enum trib_status write_row(struct trib_store *store, const struct trib_record *record,
@@ -221,6 +271,7 @@ enum trib_status trib_store_write(struct trib_store *store, const struct trib_re
     if (places != few) trib_free(places);
     if (status == TRIB_OK) {
         store->position += count;
+        if (store->lost) forget_lost(store, records, count);
         return TRIB_OK;
     }
     store->failed = true;

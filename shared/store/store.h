@@ -8,6 +8,8 @@
  *                               payload; crc32c is of payload, length, position, group
  *     DIR/segments/%016x.spare  one that nothing needs any more; the next segment is written over it
  *     DIR/checkpoints/%016x.ckp what was written into the sink; its length and CRC32C are in its row
+ *     DIR/damaged-<n>/          what a repair set aside, and report.txt
+ *     DIR/store.lost            a repair lost records, and the node has not taken a new incarnation yet
  *
  * Order of a write: payloads into the segment, one fdatasync, then one transaction with the rows. So a row's
  * payload is always there, and a segment may have a tail without rows, which is cut at the next open.
@@ -110,6 +112,27 @@ enum trib_status trib_store_recover(struct trib_store *store,
                                     enum trib_status (*record)(void *ctx, const struct trib_record *record,
                                                                struct trib_error *err),
                                     void *ctx, struct trib_error *err) TRIB_MUST_USE;
+
+/* ---- damage ---- */
+
+struct trib_store_damage {
+    bool found;    /* false: nothing is damaged, and nothing was changed */
+    bool lost;     /* records after `kept` were lost */
+    uint64_t kept; /* position of the last record, or of the checkpoint, that is still there; 0: nothing is */
+    char folder[600]; /* DIR/damaged-N: files that were damaged or are of no more use, and report.txt */
+    char what[500];   /* the first thing that was found, for people */
+};
+/* For a store that was refused as TRIB_CORRUPT, by whatever function; it must be closed. Keeps what can be
+ * proved good: the newest sound checkpoint and the records after it up to the first unsound one; all else is
+ * moved to out->folder. A database that SQLite calls malformed is made anew from its sound rows; the
+ * projection's tables are lost with the old one, and whether rows at its end are missing is not known.
+ * TRIB_CORRUPT: nothing at all is sound, and begin_anew is false: nothing was changed, the error says what to
+ * do. Other failures: as trib_store_open; what is done is done, and it can be called again. */
+enum trib_status trib_store_repair(const struct trib_store_options *options, bool begin_anew,
+                                   struct trib_store_damage *out, struct trib_error *err) TRIB_MUST_USE;
+/* Whether a repair lost records, and no record START or INCARNATION was written since. What the node said
+ * after its position is unknown then: it must take a new incarnation before it says anything. */
+bool trib_store_has_lost(const struct trib_store *store);
 
 /* ---- what is kept of the past ---- */
 

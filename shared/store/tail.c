@@ -23,22 +23,20 @@ static void note_place(struct settle *settle, const struct row *row) {
     settle->position = row->position;
 }
 
-/* Of the rows that are kept from before the checkpoint only the last one with a payload matters here: where
- * segments end. They are checked when they are read. */
-static enum trib_status check_kept(struct settle *settle, struct trib_error *err) {
-    const struct trib_store *store = settle->store;
+enum trib_status last_place(const struct trib_store *store, uint64_t position, struct row *out,
+                            struct trib_error *err) {
     char sql[200];
     (void)sqlite3_snprintf(
         sizeof sql, sql,
         "SELECT %s FROM journal WHERE position <= %lld AND segment > 0 ORDER BY position DESC LIMIT 1",
-        row_columns, (long long)store->checkpoint_position);
+        row_columns, (long long)position);
     sqlite3_stmt *stmt = NULL;
     bool found = false;
-    struct row row;
+    *out = (struct row){0};
     enum trib_status status = trib_sql_prepare(store->db, sql, &stmt, err);
     if (status == TRIB_OK) status = trib_sql_step(stmt, &found, err);
-    if (found) status = row_read(stmt, &row, err);
-    if (found && status == TRIB_OK) note_place(settle, &row);
+    if (found) status = row_read(stmt, out, err);
+    out->body = NULL; /* the statement's */
     (void)sqlite3_finalize(stmt);
     return status;
 }
@@ -46,13 +44,10 @@ static enum trib_status check_kept(struct settle *settle, struct trib_error *err
 /* Every row after the checkpoint in order: CRCs, no holes. */
 static enum trib_status check_rows(struct settle *settle, struct trib_error *err) {
     struct trib_store *store = settle->store;
-    char sql[200];
-    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT %s FROM journal WHERE position > %lld ORDER BY position",
-                           row_columns, (long long)store->checkpoint_position);
     sqlite3_stmt *stmt = NULL;
-    enum trib_status status = trib_sql_prepare(store->db, sql, &stmt, err);
     bool more = true;
     store->position = store->checkpoint_position;
+    enum trib_status status = rows_between(store, store->position, UINT64_MAX, &stmt, err);
     while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more) {
         struct row row;
         status = row_read(stmt, &row, err);
@@ -88,6 +83,11 @@ static enum trib_status check_tail(struct settle *settle, int fd, uint64_t offse
     return TRIB_OK;
 }
 
+/* Else its payloads are of the past: damage there does not keep a node from going on. */
+static bool needs_last(const struct settle *settle) {
+    return settle->position > settle->store->checkpoint_position;
+}
+
 static enum trib_status check_segment(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
     struct settle *settle = ctx;
     struct segments *segments = &settle->store->segments;
@@ -98,7 +98,7 @@ static enum trib_status check_segment(void *ctx, uint64_t number, const char *pa
     if (status != TRIB_OK) return status;
     uint64_t from = number == settle->last_segment ? settle->end : SEGMENT_HEADER_BYTES, bytes = 0;
     status = file_size(segments->files, fd, path, &bytes, err);
-    if (status == TRIB_OK && number == settle->last_segment && bytes < settle->end) {
+    if (status == TRIB_OK && number == settle->last_segment && bytes < settle->end && needs_last(settle)) {
         status = trib_fail(err, TRIB_CORRUPT,
                            "%s ends at byte %" PRIu64 ", the payload of position %" PRIu64 " at %" PRIu64
                            "; restore the folder from a backup, or start with an empty one",
@@ -116,17 +116,22 @@ static enum trib_status reopen_last(struct settle *settle, struct trib_error *er
     char path[PATH_BYTES];
     numbered_path(path, segments->folder, settle->last_segment, ".seg");
     enum trib_status status = file_open(segments->files, path, O_RDWR, &segments->fd, err);
+    segments->number = settle->last_segment;
     if (status == TRIB_NOT_FOUND) {
+        if (!needs_last(settle)) return TRIB_OK;
         return trib_fail(err, TRIB_CORRUPT, "%s is gone, position %" PRIu64 " has its payload there", path,
                          settle->position);
     }
     uint64_t bytes = 0;
     if (status == TRIB_OK) status = file_size(segments->files, segments->fd, path, &bytes, err);
+    if (status == TRIB_OK && bytes < settle->end) { /* the next one is begun instead */
+        file_close(segments->files, &segments->fd);
+        return TRIB_OK;
+    }
     if (status == TRIB_OK && bytes > settle->end &&
         segments->files->truncate(segments->files->ctx, segments->fd, (off_t)settle->end) != 0) {
         status = trib_fail_errno(err, "cannot cut the tail of %s", path);
     }
-    segments->number = settle->last_segment;
     segments->end = settle->end;
     segments->dirty = true;
     return status == TRIB_OK ? segment_sync(segments, err) : status;
@@ -160,7 +165,11 @@ enum trib_status store_settle(struct trib_store *store, struct trib_error *err) 
     if (status != TRIB_OK) return status;
     store->checkpoint_position = in_force.position;
     store->checkpoint_file = in_force.file;
-    status = check_kept(&settle, err);
+    /* Rows kept from before the checkpoint are checked when they are read; here they say where segments end.
+     */
+    struct row last;
+    status = last_place(store, store->checkpoint_position, &last, err);
+    if (status == TRIB_OK) note_place(&settle, &last);
     if (status == TRIB_OK) status = check_rows(&settle, err);
     const char *folder = store->segments.folder;
     if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".seg", check_segment, &settle, err);
@@ -180,15 +189,23 @@ static enum trib_status sweep_segment(void *ctx, uint64_t number, const char *pa
     return TRIB_OK;
 }
 
+enum trib_status checkpoint_file_stays(const struct trib_store *store, uint64_t file, bool *out,
+                                       struct trib_error *err) {
+    char sql[80];
+    int64_t rows = 0;
+    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT count(*) FROM checkpoints WHERE file = %lld",
+                           (long long)file);
+    enum trib_status status = trib_sql_number(store->db, sql, 0, &rows, err);
+    *out = rows > 0;
+    return status;
+}
+
 static enum trib_status sweep_checkpoint(void *ctx, uint64_t number, const char *path,
                                          struct trib_error *err) {
-    struct trib_store *store = ctx;
-    char sql[80];
-    int64_t stays = 0;
-    (void)sqlite3_snprintf(sizeof sql, sql, "SELECT count(*) FROM checkpoints WHERE file = %lld",
-                           (long long)number);
-    enum trib_status status = trib_sql_number(store->db, sql, 0, &stays, err);
-    if (status == TRIB_OK && stays == 0) (void)store->files->unlink(store->files->ctx, path);
+    const struct trib_store *store = ctx;
+    bool stays;
+    enum trib_status status = checkpoint_file_stays(store, number, &stays, err);
+    if (status == TRIB_OK && !stays) (void)store->files->unlink(store->files->ctx, path);
     return status;
 }
 

@@ -1,0 +1,87 @@
+/* The store of a node: opened, and repaired where it is damaged. */
+#include "shared/daemon/node_internal.h"
+
+#include "shared/base/rng.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { REPAIRS = 3 }; /* one may bring more to light; then it is no damage that a repair can mend */
+
+static void release(struct trib_node *node) {
+    trib_storage_close(&node->storage);
+    trib_outbox_release(&node->outbox);
+    trib_state_free(&node->state);
+}
+
+static enum trib_status open_once(struct trib_node *node, const struct trib_storage_options *options,
+                                  struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    struct trib_state_limits limits = {.max_parameters = o->max_parameters,
+                                       .ring_bytes = o->parent->ring_bytes};
+    enum trib_status status = trib_state_new(o->role, &limits, &node->state, err);
+    if (status != TRIB_OK) return status;
+    trib_outbox_init(&node->outbox);
+    return trib_storage_open(&node->storage, options, node->state, err);
+}
+
+/* TRIB_OK: it is worth another try. Else `why` stays the reason. */
+static enum trib_status repair(const struct trib_node *node, const struct trib_storage_options *options,
+                               struct trib_store_damage *damage, const struct trib_error *why,
+                               struct trib_error *err) {
+    struct trib_store_damage found;
+    struct trib_error problem;
+    enum trib_status status = trib_storage_repair(options, &found, &problem);
+    if (status == TRIB_OK && !found.found)
+        problem = *why; /* all checksums match: what is in there is wrong */
+    if (status == TRIB_OK && found.found) {
+        *damage = found;
+        trib_log(node->options.log, TRIB_LOG_ERROR, "store_damaged",
+                 "what=\"%s\" kept=%" PRIu64 " lost=%s set_aside=%s", found.what, found.kept,
+                 found.lost ? "yes" : "no", found.folder);
+        return TRIB_OK;
+    }
+    return trib_fail(err, TRIB_CORRUPT, "%s", problem.text);
+}
+
+/* The first records after a repair: an event that stays, and, if others were lost, a new incarnation. */
+static void tell(struct trib_node *node, const struct trib_store_damage *damage) {
+    char text[640];
+    uint64_t now = trib_node_now_ms(node);
+    (void)snprintf(text, sizeof text, "reason=damage kept=%" PRIu64 " set_aside=%.560s",
+                   node->state->position, damage->found ? damage->folder : "before");
+    if (trib_storage_has_lost(node->storage))
+        trib_outbox_restored(&node->outbox, node->state, now, trib_random_u64(), text);
+    if (damage->found)
+        trib_outbox_event(&node->outbox, node->state, now, true, TRIB_LOG_ERROR, "store_repaired",
+                          "what=\"%.400s\" %s", damage->what, damage->lost ? "lost=yes" : "lost=no");
+}
+
+enum trib_status trib_node_open_store(struct trib_node *node, const struct trib_storage_options *options,
+                                      struct trib_error *err) {
+    struct trib_store_damage damage = {.found = false};
+    struct trib_error why;
+    enum trib_status status = TRIB_OK;
+    if (node->suspect) { /* a write said so; reading alone may not come across it */
+        (void)trib_fail(&why, TRIB_OK, "a write found the database malformed");
+        node->suspect = false;
+        if (repair(node, options, &damage, &why, err) != TRIB_OK)
+            trib_log(node->options.log, TRIB_LOG_WARN, "store_not_repaired", "error=\"%s\"", err->text);
+    }
+    for (int turn = 0; turn <= REPAIRS; turn++) {
+        status = open_once(node, options, err);
+        if (status != TRIB_CORRUPT || turn == REPAIRS) break;
+        why = *err;
+        release(node);
+        status = repair(node, options, &damage, &why, err);
+        if (status != TRIB_OK) break;
+    }
+    if (status != TRIB_OK) return status;
+    node->committed = node->state->position;
+    /* A gateway without a clock of its own may start in 1970: time goes on from where the journal is. */
+    uint64_t now = trib_node_now_ms(node);
+    if (now < node->state->now_ms) node->wall_offset_ms += node->state->now_ms - now;
+    tell(node, &damage);
+    return TRIB_OK;
+}
