@@ -94,12 +94,13 @@ void trib_aggregator_drop_incoming(struct trib_aggregator *a, struct session *s)
 }
 
 static void grant_pieces(struct trib_aggregator *a, struct session *s) {
+    size_t chunk, window = trib_pace_grant(&s->pace, a->now_ms, &chunk);
     struct trib_msg msg = {.type = TRIB_CREDIT};
     trib_msg_set(&msg, SESSION, session, s->number);
     trib_msg_set(&msg, NUMBER, number, s->incoming.number);
     trib_msg_set(&msg, OFFSET, offset, s->incoming.have);
-    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, s->pace.chunk);
-    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, trib_pace_grant(&s->pace, a->now_ms));
+    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, chunk);
+    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, window);
     (void)trib_aggregator_send(a, s->route, 0, &msg, NULL);
 }
 

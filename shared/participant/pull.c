@@ -11,7 +11,7 @@
 
 /* In one frame comes what the line takes at once: whatever follows waits for the whole of it. */
 static size_t frame_bytes(const struct trib_participant *p) {
-    size_t limit = p->pace.trips[0].bytes != 0 ? p->pace.window : TRIB_FREE_PAYLOAD;
+    size_t limit = p->pace.trips[0] != 0 ? p->pace.window : TRIB_FREE_PAYLOAD;
     return limit < p->options.frame_bytes ? limit : p->options.frame_bytes;
 }
 
@@ -104,11 +104,12 @@ static const char *check_whole(struct trib_participant *p, const struct trib_msg
 
 /* CREDIT for what is coming in. */
 static void credit(struct trib_participant *p) {
+    size_t chunk, window = trib_pace_grant(&p->pace, p->now_ms, &chunk);
     struct trib_msg msg = {.type = TRIB_CREDIT};
     trib_msg_set(&msg, NUMBER, number, p->incoming.number);
     trib_msg_set(&msg, OFFSET, offset, p->incoming.have);
-    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, p->pace.chunk);
-    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, trib_pace_grant(&p->pace, p->now_ms));
+    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, chunk);
+    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, window);
     trib_participant_send(p, &msg, NULL);
 }
 

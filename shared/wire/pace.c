@@ -6,10 +6,10 @@ enum {
     TARGET_MIN_MS = 10, /* of queueing: what is granted beyond rate x round trip */
     TARGET_MAX_MS = 50,
     PIECES = 8,             /* in a window; few enough for the queues of sockets (shared/net) */
-    RATE_MS = 10,           /* a rate is measured over so long at least: times are in ms */
+    RATE_MS = 25,           /* a rate is measured over so long at least: times are in ms */
     PROBE_MS = 10 * 1000,   /* a round trip without a queue is measured so often */
     SLOW_RATE = 32 * 1024,  /* below it one chunk at a time: half a second of the line each */
-    CHUNK_STEP = 4 * 1024,  /* chunks are multiples */
+    STEP = 4 * 1024,        /* chunks and windows are multiples */
     UNMEASURED = 64 * 1024, /* bytes: more are not under way before a rate is known, or the line is fast */
     MARGIN_MS = 1000,       /* of trib_drain_ms */
     RATE_MAX = 1 << 30      /* bytes/s: more is not told apart, and nothing overflows */
@@ -26,11 +26,12 @@ static uint64_t less(uint64_t a, uint64_t b) {
 static void set_window(struct trib_pace *p, size_t want) {
     size_t least = p->rate != 0 && p->rate < SLOW_RATE ? 1 : 2;
     if (want > p->limit) want = p->limit;
-    p->chunk = clamp(want / PIECES, TRIB_CHUNK_MIN, TRIB_CHUNK_MAX) & ~(size_t)(CHUNK_STEP - 1);
-    /* A tenth of a chunk is not worth another one in the queue. */
-    size_t pieces = (want + p->chunk - 1 - p->chunk / 10) / p->chunk;
-    if (pieces * p->chunk > p->limit) pieces = p->limit / p->chunk;
-    p->window = (pieces < least ? least : pieces) * p->chunk;
+    p->chunk = clamp(want / PIECES, TRIB_CHUNK_MIN, TRIB_CHUNK_MAX) & ~(size_t)(STEP - 1);
+    /* Of one or two chunks a part of another is much more queue, so it is not begun for the sake of a little.
+     */
+    size_t whole = (want + p->chunk * 3 / 5) / p->chunk;
+    if (whole <= 2) want = whole * p->chunk;
+    p->window = clamp(want & ~(size_t)(STEP - 1), least * p->chunk, p->limit);
 }
 
 void trib_pace_init(struct trib_pace *pace, size_t limit, bool cautious) {
@@ -48,16 +49,14 @@ void trib_pace_start(struct trib_pace *pace, size_t have, size_t total) {
 
 /* ---- measuring ---- */
 
-static uint64_t transmission_ms(const struct trib_pace *p, size_t bytes) {
-    return p->rate != 0 ? bytes * 1000 / p->rate : 0;
+/* The round trip of a smallest chunk without a queue. */
+static uint64_t base_ms(const struct trib_pace *p) {
+    return p->trips[1] != 0 && p->trips[1] < p->trips[0] ? p->trips[1] : p->trips[0];
 }
 
-/* The round trip of a byte without a queue: the time that the piece itself took is taken off. */
-static uint64_t round_trip(const struct trib_pace *p) {
-    uint64_t trip = less(p->trips[0].ms, transmission_ms(p, p->trips[0].bytes));
-    if (p->trips[1].bytes == 0) return trip;
-    uint64_t before = less(p->trips[1].ms, transmission_ms(p, p->trips[1].bytes));
-    return before < trip ? before : trip;
+/* What a piece takes beyond that because it is larger. */
+static uint64_t longer_ms(const struct trib_pace *p, size_t bytes) {
+    return p->rate != 0 && bytes > TRIB_CHUNK_MIN ? (bytes - TRIB_CHUNK_MIN) * (uint64_t)1000 / p->rate : 0;
 }
 
 static void measure_rate(struct trib_pace *p, uint64_t now_ms) {
@@ -73,41 +72,42 @@ static void measure_rate(struct trib_pace *p, uint64_t now_ms) {
     p->rate_have = p->have;
 }
 
-static void measure_trip(struct trib_pace *p, uint64_t now_ms, size_t bytes) {
-    uint64_t ms = less(now_ms, p->round_ms);
+static void measure_trip(struct trib_pace *p, uint64_t now_ms, uint64_t trip_ms) {
+    uint64_t ms = trip_ms > 0 ? trip_ms : 1;
     if (p->clean) {
         p->trips[1] = p->trips[0];
-        p->trips[0] = (struct trib_pace_trip){ms, bytes};
+        p->trips[0] = ms;
         p->probed_ms = now_ms;
-    } else if (less(ms, transmission_ms(p, bytes)) < round_trip(p)) {
-        p->trips[0] = (struct trib_pace_trip){ms, bytes};
+    } else if (ms < base_ms(p)) {
+        p->trips[0] = ms;
     }
 }
 
 static void adapt(struct trib_pace *p, uint64_t trip_ms, size_t bytes) {
-    uint64_t base = round_trip(p), queued = less(trip_ms, base + transmission_ms(p, bytes));
-    uint64_t target = clamp(base / 4, TARGET_MIN_MS, TARGET_MAX_MS);
-    if (!p->settled && queued <= target * 3 / 4) {
+    uint64_t base = base_ms(p), queued = less(trip_ms, base + longer_ms(p, bytes));
+    uint64_t target = clamp(base / 3, TARGET_MIN_MS, TARGET_MAX_MS);
+    if (!p->settled && queued <= target / 2) {
         set_window(p, p->window + p->window / 2);
     } else if (p->rate != 0) {
         p->settled = true;
-        set_window(p, (size_t)(p->rate * (base + target) / 1000) + p->chunk);
+        set_window(p, (size_t)(p->rate * (base + target) / 1000) + p->chunk - TRIB_CHUNK_MIN);
     }
 }
 
 static void end_round(struct trib_pace *p, uint64_t now_ms, size_t bytes) {
+    uint64_t trip_ms = less(now_ms, p->round_ms);
     if (p->probe) p->counting = false; /* the line was left idle */
     measure_rate(p, now_ms);
-    measure_trip(p, now_ms, bytes);
+    measure_trip(p, now_ms, trip_ms);
     p->round = false;
-    if (!p->probe && !p->narrow) adapt(p, less(now_ms, p->round_ms), bytes);
+    if (!p->probe && !p->narrow) adapt(p, trip_ms, bytes);
 }
 
 void trib_pace_arrived(struct trib_pace *pace, uint64_t now_ms, size_t have, size_t bytes) {
     TRIB_ASSERT(have >= pace->have);
     pace->have = have;
     if (pace->round && have > pace->round_end) end_round(pace, now_ms, bytes);
-    if (pace->end > have && pace->trips[0].bytes != 0 && less(now_ms, pace->probed_ms) >= PROBE_MS)
+    if (pace->end > have && pace->trips[0] != 0 && less(now_ms, pace->probed_ms) >= PROBE_MS)
         pace->draining = true;
 }
 
@@ -132,9 +132,10 @@ bool trib_pace_due(const struct trib_pace *pace) {
     return !pace->draining && end - pace->end >= quantum;
 }
 
-size_t trib_pace_grant(struct trib_pace *pace, uint64_t now_ms) {
+size_t trib_pace_grant(struct trib_pace *pace, uint64_t now_ms, size_t *chunk) {
     size_t window = window_of(pace);
     bool idle = on_its_way(pace) < pace->chunk;
+    *chunk = pace->chunk;
     if (idle || !pace->round) {
         pace->round = true;
         pace->clean = idle;
@@ -142,6 +143,7 @@ size_t trib_pace_grant(struct trib_pace *pace, uint64_t now_ms) {
         pace->round_ms = now_ms;
         pace->round_end = pace->end < pace->have ? pace->have : pace->end;
     }
+    if (pace->probe) *chunk = TRIB_CHUNK_MIN; /* all are measured with the same */
     if (idle) pace->draining = false;
     pace->end = pace->have + window;
     return window;

@@ -60,6 +60,7 @@ enum trib_status bench_restart(struct bench *bench, struct trib_error *err) TRIB
 enum trib_status bench_edge_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_binary_size(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_control_latency(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_2nn(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_cnn(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_torch(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;

@@ -40,6 +40,8 @@ static const struct row {
      bench_edge_memory},
     {"device-memory", "peak memory of a device of cnn-small, beyond its data", bench_device_memory},
     {"binary-size", "edge and device, stripped", bench_binary_size},
+    {"control-latency", "pings while a model goes over 10 Mbit/s, up and down (BYTES=, root)",
+     bench_control_latency},
     {"train-2nn", "training steps of 2nn against their matrix products", bench_train_2nn},
     {"train-cnn", "the same of cnn-small and cnn", bench_train_cnn},
     {"train-torch", "the same models against PyTorch, one thread each", bench_train_torch},

@@ -83,7 +83,7 @@ static void grant(struct sim *s, struct flow *f) {
     uint64_t at = s->now_us + s->line.delay_us + jitter(s);
     if (f->last > f->first && at < f->credits[(f->last - 1) % QUEUE].at_us)
         at = f->credits[(f->last - 1) % QUEUE].at_us;
-    size_t chunk = f->pace.chunk, window = trib_pace_grant(&f->pace, s->now_us / 1000);
+    size_t chunk, window = trib_pace_grant(&f->pace, s->now_us / 1000, &chunk);
     assert_true(chunk >= TRIB_CHUNK_MIN && chunk <= TRIB_CHUNK_MAX && window >= chunk);
     f->credits[f->last++ % QUEUE] = (struct credit){at, f->have + window, chunk};
 }
@@ -294,15 +294,16 @@ static void test_changes(void **unused) {
 /* One measurement that took long by chance must not fill the queue for ever. */
 static void test_one_late_start(void **unused) {
     (void)unused;
+    size_t chunk;
     struct trib_pace pace;
     trib_pace_init(&pace, 4 << 20, false);
     trib_pace_start(&pace, 0, 100 << 20);
-    (void)trib_pace_grant(&pace, 1000);
+    (void)trib_pace_grant(&pace, 1000, &chunk);
     trib_pace_arrived(&pace, 3000, TRIB_CHUNK_MIN, TRIB_CHUNK_MIN); /* 2 s instead of 15 ms */
     uint64_t now_ms = 3000;
     size_t have = TRIB_CHUNK_MIN;
     for (int i = 0; i < 1000; i++) { /* then 10 Mbit/s */
-        if (trib_pace_due(&pace)) (void)trib_pace_grant(&pace, now_ms);
+        if (trib_pace_due(&pace)) (void)trib_pace_grant(&pace, now_ms, &chunk);
         now_ms += 13;
         have += TRIB_CHUNK_MIN;
         trib_pace_arrived(&pace, now_ms, have, TRIB_CHUNK_MIN);
@@ -313,38 +314,41 @@ static void test_one_late_start(void **unused) {
 /* A sender that never cuts a piece short is never left with a rest that it cannot use. */
 static void test_pieces_of_odd_size(void **unused) {
     (void)unused;
+    size_t chunk;
     for (size_t bytes = 1000; bytes <= TRIB_CHUNK_MIN; bytes += 1711) {
         struct trib_pace pace;
         trib_pace_init(&pace, 1 << 20, true);
         size_t have = 0, total = 3 << 20;
         uint64_t now_ms = 0;
         trib_pace_start(&pace, 0, total);
-        size_t end = trib_pace_grant(&pace, 0);
+        size_t end = trib_pace_grant(&pace, 0, &chunk);
         while (have + bytes <= total) {
             if (have + bytes > end) fail_msg("it would wait for ever at %zu of %zu", have, end);
             have += bytes;
             now_ms += 5;
             trib_pace_arrived(&pace, now_ms, have, bytes);
-            if (trib_pace_due(&pace)) end = have + trib_pace_grant(&pace, now_ms);
+            if (trib_pace_due(&pace)) end = have + trib_pace_grant(&pace, now_ms, &chunk);
         }
     }
 }
 
 static void test_narrow(void **unused) {
     (void)unused;
+    size_t chunk;
     struct trib_pace pace;
     trib_pace_init(&pace, 1 << 20, false);
     trib_pace_start(&pace, 0, 1 << 20);
     pace.narrow = true;
-    assert_int_equal(trib_pace_grant(&pace, 0), TRIB_CHUNK_MIN);
+    assert_int_equal(trib_pace_grant(&pace, 0, &chunk), TRIB_CHUNK_MIN);
     assert_false(trib_pace_due(&pace));
     trib_pace_arrived(&pace, 10, TRIB_CHUNK_MIN, TRIB_CHUNK_MIN);
     assert_true(trib_pace_due(&pace));
-    assert_int_equal(trib_pace_grant(&pace, 10), TRIB_CHUNK_MIN);
+    assert_int_equal(trib_pace_grant(&pace, 10, &chunk), TRIB_CHUNK_MIN);
 }
 
 static void test_drain(void **unused) {
     (void)unused;
+    size_t chunk;
     assert_int_equal(trib_drain_ms(0, 5), 0);
     assert_true(trib_drain_ms(32768, 0) >= 26000); /* before anything is known: 10 kbit/s */
     assert_true(trib_drain_ms(16384, 125) >= 131000);
@@ -353,7 +357,7 @@ static void test_drain(void **unused) {
     trib_pace_init(&pace, 1 << 20, false);
     trib_pace_start(&pace, 0, 20000);
     assert_int_equal(trib_pace_drain_ms(&pace), 0);
-    (void)trib_pace_grant(&pace, 0);
+    (void)trib_pace_grant(&pace, 0, &chunk);
     assert_int_equal(trib_pace_drain_ms(&pace), 20000);
     assert_false(trib_pace_due(&pace)); /* all of it is granted */
 }
