@@ -38,8 +38,12 @@ static enum trib_status run(const char *text, struct trib_error *err) {
     const char *arguments[24];
     size_t count = 0;
     (void)snprintf(copy, sizeof copy, "%s", text);
-    for (char *word = strtok(copy, " "); word != NULL && count + 1 < 24; word = strtok(NULL, " "))
+    for (char *word = copy; word != NULL && count + 1 < 24;) {
+        char *space = strchr(word, ' ');
+        if (space != NULL) *space++ = 0;
         arguments[count++] = word;
+        word = space;
+    }
     arguments[count] = NULL;
     enum trib_status status = bench_command(arguments, err);
     return status == TRIB_IO ? trib_fail(err, TRIB_IO, "`%s` failed", text) : status;
