@@ -80,6 +80,17 @@ class Ledger:
                                   f"the versions in it {forward['samples'] - left}")
                 return
 
+    def check_spooled(self, name):
+        """A device with a spool is the same over its restarts, and every number that it made was judged."""
+        for device in sorted({key[0] for key in self.rows if key[0].rsplit("-", 1)[0] == name}):
+            lives = sorted({key[1] for key in self.rows if key[0] == device})
+            numbers = sorted(key[2] for key in self.rows if key[0] == device)
+            if len(lives) != 1:
+                self.wrong.append(f"{self.name} knows {len(lives)} incarnations of {device}, which has a spool")
+            elif numbers != list(range(1, len(numbers) + 1)):
+                self.wrong.append(f"{self.name} has not judged every number of {device}: {numbers[-1]} is the last of "
+                                  f"{len(numbers)}")
+
     def place(self, key):
         """One of PLACES, or None: lost."""
         rows = self.rows.get(key, [])
@@ -132,6 +143,9 @@ def audit(fleets, parents):
     for node, parent in parents:
         ledgers[node.name] = Ledger(node, ledgers[parent.name] if parent else None)
     places, accepted, lost = collections.Counter(), 0, 0
+    for fleet, parent in fleets:
+        if fleet.settings.get("spool.path"):
+            ledgers[parent.name].check_spooled(fleet.name)
     wrong = [line for ledger in ledgers.values() for line in ledger.wrong]
     for fleet, parent in fleets:
         for update in set(told(fleet)):
