@@ -159,6 +159,8 @@ class Federation:
         while self.kills < kills:
             self._step(longest_stop_s)
             self._sleep(self._pause(0.8))
+        while any(what == "continue" for _, _, what in self.due):  # a stop takes as long as was drawn
+            self._sleep(0.1)
         self._do_due(everything=True)
 
     # ---- the end ----
@@ -232,7 +234,7 @@ def main():
     seed = options.seed or int.from_bytes(os.urandom(4), "big") | 1
     print(f"kill-test: seed={seed}", flush=True)
     total, left, well, index = collections.Counter(), options.kills, True, 0
-    longest_stop_s = 3.0 if options.kills <= 100 else 90.0
+    longest_stop_s = 3.0 if options.kills <= 100 else 60.0
     federations = max(2, round(options.kills / KILLS_A_FEDERATION))
     while left > 0:
         shape = SHAPES[index % len(SHAPES)]
