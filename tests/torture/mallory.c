@@ -1,14 +1,16 @@
 /* Strangers with keys of their own: they join, push what is wrong, say again what others said, and use
  * sessions that are not theirs. */
-#include "tests/torture/torture.h"
+#include "tests/torture/observer.h"
 
 #include "shared/base/alloc.h"
+#include "shared/kernels/kernels.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEPT = 8 };
+enum { KEPT = 8, SAID = 64 };
 
 struct overheard {
     uint8_t *frame;
@@ -25,8 +27,18 @@ struct stranger {
     bool knows_version;
 };
 
+/* What was pushed under a number, with this content. */
+struct said {
+    size_t stranger;
+    uint64_t incarnation, number, after;
+    uint32_t crc;
+    unsigned times, answers;
+};
+
 struct strangers {
     struct torture *t;
+    size_t said_count; /* ever */
+    struct said said[SAID];
     struct stranger strangers[STRANGERS];
     size_t count; /* ever overheard */
     struct overheard heard[KEPT];
@@ -74,10 +86,69 @@ void stranger_overhears(struct torture *t, size_t from, size_t to, const struct 
     heard->from = from;
 }
 
+uint64_t stranger_said_after(const struct torture *t, size_t stranger, uint64_t incarnation,
+                             uint64_t number) {
+    uint64_t lowest = UINT64_MAX;
+    for (size_t i = 0; i < SAID; i++) {
+        const struct said *said = &t->strangers->said[i];
+        bool same = said->stranger == stranger && said->incarnation == incarnation && said->number == number;
+        if (same && said->times > 0 && said->after < lowest) lowest = said->after;
+    }
+    return lowest == UINT64_MAX ? 0 : lowest; /* forgotten */
+}
+
+static void remember(struct torture *t, const struct stranger *s, const struct trib_msg *msg,
+                     const struct trib_blob *blob) {
+    struct strangers *all = t->strangers;
+    uint32_t crc = blob != NULL ? trib_kernels()->crc32c(0, trib_blob_data(blob), trib_blob_size(blob))
+                                : (uint32_t)msg->payload_crc;
+    size_t me = (size_t)(s - all->strangers);
+    struct said *said = &all->said[all->said_count % SAID];
+    for (size_t i = 0; i < SAID; i++) {
+        struct said *other = &all->said[i];
+        if (other->times > 0 && other->stranger == me && other->incarnation == s->incarnation &&
+            other->number == msg->number && other->crc == crc)
+            said = other;
+    }
+    if (said == &all->said[all->said_count % SAID] &&
+        (said->times == 0 || said->number != msg->number || said->crc != crc)) {
+        *said = (struct said){.stranger = me,
+                              .incarnation = s->incarnation,
+                              .number = msg->number,
+                              .after = msg->after,
+                              .crc = crc};
+        all->said_count++;
+    }
+    if (msg->after < said->after) said->after = msg->after;
+    said->times++;
+}
+
+/* An ACK answers what was judged, and nothing else under its number. */
+static void check_answer(struct torture *t, size_t index, size_t from, const struct trib_msg *msg) {
+    const struct stranger *s = &t->strangers->strangers[index];
+    uint32_t crc;
+    bool known = false;
+    if (msg->session != s->session || from != s->target ||
+        !observer_judged(t, from, t->drawn.nodes + index, s->incarnation, msg->number, &crc))
+        return;
+    for (size_t i = 0; i < SAID; i++) {
+        struct said *said = &t->strangers->said[i];
+        if (said->times == 0 || said->stranger != index || said->incarnation != s->incarnation ||
+            said->number != msg->number)
+            continue;
+        known = true;
+        if (said->crc == crc && ++said->answers <= said->times) return;
+    }
+    if (known)
+        violate(t, "%s acknowledged another content of number %" PRIu64 " than it had judged",
+                federation_name(t->fed, from), msg->number);
+}
+
 void stranger_hears(struct torture *t, size_t index, size_t from, const struct trib_action *action) {
     struct stranger *s = &t->strangers->strangers[index % STRANGERS];
     struct trib_msg msg;
     if (trib_msg_decode(action->frame, action->frame_bytes, &msg, NULL, NULL) != TRIB_OK) return;
+    if (msg.type == TRIB_ACK) check_answer(t, index % STRANGERS, from, &msg);
     if (msg.type == TRIB_WELCOME) {
         s->session = msg.session;
         s->target = from;
@@ -163,6 +234,7 @@ static void push(struct torture *t, struct stranger *s, uint64_t session) {
         trib_msg_set(&msg, PAYLOAD_CRC, payload_crc, 1);
         trib_blob_unref(&blob);
     }
+    if (session == s->session) remember(t, s, &msg, blob);
     say(t, s, &msg, blob);
     trib_blob_unref(&blob);
 }

@@ -124,6 +124,13 @@ static void violated(void *ctx, const char *what, uint64_t number) {
     violate(o->t, "%s: %s (%" PRIu64 ")", federation_name(o->t->fed, o->now), what, number);
 }
 
+/* Of participants it is what they held; strangers remember what they have said. */
+static uint64_t after(void *ctx, size_t child, const struct trib_record *record) {
+    const struct observer *o = ctx;
+    if (child < o->nodes) return 0;
+    return stranger_said_after(o->t, child - o->nodes, record->incarnation, record->number);
+}
+
 static void accepted(void *ctx, const struct parcel *parcel) {
     struct observer *o = ctx;
     for (size_t i = 0; i < parcel->ids.count; i++) o->updates[parcel->ids.at[i]].accepted = true;
@@ -154,6 +161,7 @@ struct observer *observer_new(struct torture *t) {
                                      .update = make_update,
                                      .get = get_parcel,
                                      .violate = violated,
+                                     .after = after,
                                      .accepted = accepted};
     o->watched = trib_alloc_array(o->nodes, sizeof *o->watched);
     if (o->watched == NULL) abort();
@@ -504,6 +512,14 @@ static void pushed(struct torture *t, size_t from, const struct trib_msg *msg,
     if (msg->number < shadow->next_number) return;
     violate(t, "%s pushed number %" PRIu64 " before it had written it", federation_name(t->fed, from),
             msg->number);
+}
+
+bool observer_judged(const struct torture *t, size_t node, size_t child, uint64_t incarnation,
+                     uint64_t number, uint32_t *crc) {
+    const struct judged *judged =
+        shadow_judged(&t->observer->watched[node].shadow, child, incarnation, number);
+    if (judged != NULL) *crc = judged->crc;
+    return judged != NULL;
 }
 
 void observer_sent(struct torture *t, size_t from, size_t to, const struct trib_action *action) {

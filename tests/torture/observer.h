@@ -25,6 +25,10 @@ void observer_forgotten(struct torture *t, size_t node);
 /* Nothing is under way any more. */
 void observer_final(struct torture *t);
 
+/* The checksum of what was durably judged under a number; false: nothing was. */
+bool observer_judged(const struct torture *t, size_t node, size_t child, uint64_t incarnation,
+                     uint64_t number, uint32_t *crc);
+
 /* For progress: updates in the cloud's model; the next number of a node. */
 uint64_t observer_in_model(const struct torture *t);
 uint64_t observer_updates(const struct torture *t);

@@ -127,6 +127,7 @@ static void void_all(struct shadow *s, const struct shadow_world *w, enum trib_r
         ids_append(&s->voided, &s->own);
         clear_sum(s);
     }
+    s->fence = s->version;
     for (size_t i = 0; held && i < s->held_count; i++) ids_add(&s->dropped, (uint32_t)s->held[i].parcel);
     if (held) s->held_count = 0;
 }
@@ -134,10 +135,10 @@ static void void_all(struct shadow *s, const struct shadow_world *w, enum trib_r
 static void apply_start(struct shadow *s, const struct shadow_world *w, enum trib_role role,
                         const struct trib_record *record) {
     void_all(s, w, role, true);
-    /* Who is known is forgotten; what was judged is still not to be judged again. */
+    s->run++; /* numbers of an older one are known no more; what was accepted is still not accepted again */
     for (size_t i = 0; i < s->child_count; i++) s->children[i].incarnation = s->children[i].last = 0;
     s->base_count = 0;
-    s->version = s->parent_version = 0;
+    s->version = s->parent_version = s->fence = 0;
     s->has_model = false;
     if (trib_rec_has(record, INCARNATION)) {
         s->incarnation = record->incarnation;
@@ -165,14 +166,21 @@ static void see(struct shadow *s, const struct shadow_world *w, const struct par
 static void apply_verdict(struct shadow *s, const struct shadow_world *w, const struct trib_record *record) {
     size_t child = w->find(w->ctx, &record->peer);
     struct shadow_child *c = &s->children[child];
-    if (find_judged(s, child, record->incarnation, record->number) != NULL)
+    const struct judged *before = find_judged(s, child, record->incarnation, record->number);
+    if (before != NULL && before->run == s->run)
         w->violate(w->ctx, "a number was judged twice", record->number);
     if (record->incarnation != c->incarnation || record->number <= c->last)
         w->violate(w->ctx, "an update of another incarnation, or out of order, was judged", record->number);
+    if (w->after(w->ctx, child, record) > c->last)
+        w->violate(w->ctx, "an update was judged before the one before it", record->number);
     bool accepted = record->verdict == TRIB_ACCEPTED;
+    if (accepted && record->base_version < s->fence)
+        w->violate(w->ctx, "an update was accepted whose base is below the fence", record->number);
     size_t made = w->parcel(w->ctx, child, record);
     struct judged judged = {.incarnation = record->incarnation,
                             .number = record->number,
+                            .run = s->run,
+                            .crc = (uint32_t)record->payload_crc,
                             .verdict = (uint8_t)record->verdict,
                             .fate = accepted ? FATE_PENDING : FATE_REFUSED,
                             .parcel = made,

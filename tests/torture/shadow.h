@@ -29,7 +29,8 @@ struct parcel {
 enum fate { FATE_REFUSED, FATE_PENDING, FATE_COMMITTED, FATE_VOID };
 
 struct judged {
-    uint64_t incarnation, number;
+    uint64_t incarnation, number, run;
+    uint32_t crc;
     uint8_t verdict;
     enum fate fate;
     size_t parcel;
@@ -55,7 +56,7 @@ struct shadow_base {
 
 struct shadow {
     size_t parameters;
-    uint64_t position, version, incarnation, parent_incarnation, next_number, parent_version;
+    uint64_t position, run, version, incarnation, parent_incarnation, next_number, parent_version, fence;
     bool started, has_model, immediate;
     struct ids own; /* edge: U; cloud: in the model */
     uint64_t own_updates, own_samples;
@@ -95,6 +96,8 @@ struct shadow_world {
     uint32_t (*update)(void *ctx, size_t node, const struct trib_record *record);
     struct parcel *(*get)(void *ctx, size_t parcel);
     void (*violate)(void *ctx, const char *what, uint64_t number);
+    /* The highest number that had to be here before this one could be judged, as far as is known. */
+    uint64_t (*after)(void *ctx, size_t child, const struct trib_record *record);
     void (*accepted)(void *ctx, const struct parcel *parcel);
 };
 
