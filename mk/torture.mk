@@ -12,9 +12,14 @@ $(B)/bin/torture: $(TORTURE_OBJ) $(SUP_OBJ) $(LIB)
 	$(if $(V),,@echo "  LINK  $@")
 	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
 
-.PHONY: torture
+.PHONY: torture mutants
 
 torture: $(B)/bin/torture ## federations in which everything goes wrong; DURATION=360 seconds, SEED=1, FEDERATIONS=, ONE=number
 	@$< $(if $(ONE),--one $(ONE),--seed $(SEED) --duration $(DURATION) --federations $(FEDERATIONS))
+
+mutants: export COMPILE = $(CC) $(CPPFLAGS) $(ALL_CFLAGS)
+mutants: export LINK = $(CC) $(TORTURE_OBJ) $(SUP_OBJ) $(LIB) $(LDFLAGS) -lcmocka $(LIBS)
+mutants: $(B)/bin/torture ## plants the bugs of tests/torture/mutants one by one: torture must find each; ONLY=part-of-a-name
+	@tests/torture/mutants/run $(if $(ONLY),--only '$(ONLY)')
 
 -include $(TORTURE_OBJ:.o=.d)
