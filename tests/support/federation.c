@@ -56,9 +56,10 @@ static void tell_found(struct federation *fed, size_t index) {
     while (found < node->group.count && node->group.at[found]->position <= node->state->position) found++;
     if (found > 0 && hooks->durable != NULL)
         hooks->durable(hooks->ctx, index, (const struct trib_record *const *)node->group.at, found);
+    bool torn = found > 0 && found < node->group.count;
     records_free(&node->group);
     node->committed = node->state->position;
-    if (hooks->opened != NULL) hooks->opened(hooks->ctx, index);
+    if (hooks->opened != NULL) hooks->opened(hooks->ctx, index, torn);
 }
 
 static void close_node(struct federation *fed, size_t index) {

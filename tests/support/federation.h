@@ -34,7 +34,8 @@ struct federation_hooks {
     /* These records are on the node's disk now, in order. After a restart also those whose writing had been
      * under way and turned out to be there. */
     void (*durable)(void *ctx, size_t node, const struct trib_record *const *records, size_t count);
-    void (*opened)(void *ctx, size_t node); /* its state was rebuilt from its disk */
+    /* Its state was rebuilt from its disk; `torn`: a group that was on its way is there in part. */
+    void (*opened)(void *ctx, size_t node, bool torn);
     /* A message leaves `from` for `to` (a number that is no node: a stranger's, see federation_inject). */
     void (*sent)(void *ctx, size_t from, size_t to, const struct trib_action *action);
     void (*stepped)(void *ctx, size_t node); /* the node has handled an event */

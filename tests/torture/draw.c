@@ -48,7 +48,7 @@ static void draw_rule(struct trib_rng *rng, struct drawn *d, const char *tier) {
             chance(rng, 0.5) ? "1" : "0.5");
     } else if (kind < 11) {
         say(d, "%s.rule: fedbuff(k=%u, by=count, staleness=constant, relative=no)\n", tier,
-            1 + (unsigned)pick(rng, 2));
+            chance(rng, 0.3) ? 1 : 2);
     } else if (kind < 16) {
         d->exact = false;
         if (chance(rng, 0.5))
@@ -120,7 +120,7 @@ static void draw_weather(struct trib_rng *rng, struct drawn *d) {
     d->calamity_ms = 1000 + pick(rng, 6000);
 }
 
-/* Half of the federations see what is rare in life: disks that are lost, backups that come back. */
+/* Most federations see what is rare in life: disks that are lost, backups that come back. */
 static void draw_faults(struct trib_rng *rng, struct drawn *d) {
     d->weight[FAULT_CRASH] = 10;
     d->weight[FAULT_CUT] = 3;
@@ -130,11 +130,11 @@ static void draw_faults(struct trib_rng *rng, struct drawn *d) {
     d->weight[FAULT_ROAM] = d->edges > 1 && !rounds && chance(rng, 0.5) ? 3 : 0;
     d->weight[FAULT_IO] = chance(rng, 0.5) ? 4 : 0;
     d->weight[FAULT_FULL] = chance(rng, 0.2) ? 2 : 0;
-    d->weight[FAULT_STRANGER] = chance(rng, 0.3) ? 6 : 0;
-    if (chance(rng, 0.5)) return;
-    d->weight[FAULT_LOST_DISK] = chance(rng, 0.5) ? 2 : 0;
-    d->weight[FAULT_BACKUP] = 4;
-    d->weight[FAULT_RESTORE] = 4;
+    d->weight[FAULT_STRANGER] = chance(rng, 0.35) ? 8 : 0;
+    if (chance(rng, 0.4)) return;
+    d->weight[FAULT_LOST_DISK] = chance(rng, 0.5) ? 4 : 0;
+    d->weight[FAULT_BACKUP] = 5;
+    d->weight[FAULT_RESTORE] = 8;
 }
 
 void draw_federation(uint64_t number, struct drawn *out) {

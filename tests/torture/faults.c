@@ -147,6 +147,7 @@ static void lose_disk(struct torture *t) {
 static void back_up(struct torture *t) {
     size_t node = chance(&t->rng, 0.8) ? any_aggregator(t) : any_device(t);
     if (!federation_up(t->fed, node) || !keeps(t, node)) return;
+    if (disk_has_backup(t->disks, node) && chance(&t->rng, 0.8)) return; /* old ones do more harm */
     tell(t, "%s is backed up", federation_name(t->fed, node));
     disk_backup(t->disks, node);
     observer_backup(t, node);

@@ -219,11 +219,11 @@ static struct trib_blob *forged_values(struct torture *t) {
 static void push(struct torture *t, struct stranger *s, uint64_t session) {
     struct trib_blob *blob = forged_values(t);
     struct trib_msg msg = {.type = TRIB_PUSH};
-    uint64_t number = chance(&t->rng, 0.7) ? s->next++ : trib_rng_below(&t->rng, 20);
+    uint64_t number = chance(&t->rng, 0.6) ? s->next++ : trib_rng_below(&t->rng, s->next + 4);
     bool huge = chance(&t->rng, 0.1);
     trib_msg_set(&msg, SESSION, session, session);
     trib_msg_set(&msg, NUMBER, number, number);
-    if (chance(&t->rng, 0.2)) trib_msg_set(&msg, AFTER, after, trib_rng_below(&t->rng, 30));
+    if (chance(&t->rng, 0.4)) trib_msg_set(&msg, AFTER, after, trib_rng_below(&t->rng, number + 2));
     trib_msg_set(&msg, BASE_VERSION, base_version,
                  chance(&t->rng, 0.8) ? s->version : trib_rng_below(&t->rng, 40));
     trib_msg_set(&msg, SAMPLES, samples, huge ? UINT64_MAX : 1 + trib_rng_below(&t->rng, 100));

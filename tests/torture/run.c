@@ -41,9 +41,11 @@ static void on_durable(void *ctx, size_t node, const struct trib_record *const *
     observer_durable(ctx, node, records, count);
 }
 
-static void on_opened(void *ctx, size_t node) {
+static void on_opened(void *ctx, size_t node, bool torn) {
     struct torture *t = ctx;
-    if (t->fed != NULL) observer_opened(t, node);
+    if (t->fed == NULL) return; /* for the first time */
+    if (torn) violate(t, "%s has a part of a group of records", federation_name(t->fed, node));
+    observer_opened(t, node);
 }
 
 static void on_sent(void *ctx, size_t from, size_t to, const struct trib_action *action) {
