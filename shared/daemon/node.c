@@ -390,13 +390,13 @@ static bool answer_health(void *ctx, struct trib_buf *line) {
     return well;
 }
 
-/* When they run out, libzmq accepts nobody more and turns in vain until somebody leaves. */
 static void check_descriptors(const struct trib_node *node) {
-    size_t have = trib_net_raise_descriptors(),
-           need = (size_t)node->options.parent->max_peers + OWN_DESCRIPTORS;
+    size_t have = trib_net_raise_descriptors();
+    size_t need =
+        (size_t)node->options.parent->max_peers + trib_net_descriptor_reserve(have) + OWN_DESCRIPTORS;
     if (have >= need) return;
     trib_log(node->options.log, TRIB_LOG_WARN, "descriptors_few",
-             "limit=%zu needed=%zu hint=\"limits.peers is more than this process may open: raise the limit "
+             "limit=%zu needed=%zu hint=\"fewer may connect than limits.peers says: raise the limit "
              "(LimitNOFILE of systemd, --ulimit nofile of Docker, ulimit -n) or lower limits.peers\"",
              have, need);
 }

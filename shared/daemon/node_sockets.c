@@ -69,6 +69,14 @@ static void on_reloaded(void *ctx, size_t count, const struct trib_error *failed
         trib_log(node->options.log, TRIB_LOG_INFO, "allow_list_read", "keys=%zu", count);
 }
 
+static void on_crowded(void *ctx, bool shut, size_t open, size_t limit) {
+    struct trib_node *node = ctx;
+    trib_log(node->options.log, shut ? TRIB_LOG_ERROR : TRIB_LOG_INFO,
+             shut ? "descriptors_out" : "descriptors_back", "open=%zu limit=%zu%s", open, limit,
+             shut ? " hint=\"nobody new is let in until some have left; strangers, or too low a limit?\""
+                  : "");
+}
+
 static void on_parent(void *ctx, const struct trib_incoming *in) {
     struct trib_node *node = ctx;
     if (node->state == NULL) return;
@@ -124,7 +132,8 @@ static enum trib_status open_server(struct trib_node *node, struct trib_error *e
                                                     .message = on_child,
                                                     .malformed = on_child_malformed,
                                                     .refused = on_refused,
-                                                    .reloaded = on_reloaded}};
+                                                    .reloaded = on_reloaded,
+                                                    .crowded = on_crowded}};
     return trib_server_new(&node->server, &server, err);
 }
 

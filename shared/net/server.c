@@ -1,6 +1,8 @@
 #include "shared/net/server.h"
 
 #include "shared/base/alloc.h"
+#include "shared/net/descriptors.h"
+#include "shared/net/gate.h"
 #include "shared/net/routes.h"
 #include "shared/net/socket_options.h"
 #include "shared/net/zap.h"
@@ -10,8 +12,7 @@
 
 enum {
     ENDPOINT_MAX = 256,
-    BACKLOG = 4096, /* connections that wait to be accepted: thousands come back at once after a restart */
-    FLUSH_MS = 10,  /* see on_flush */
+    FLUSH_MS = 10,        /* see on_flush */
     FLUSH_PER_TURN = 256, /* routes */
 };
 
@@ -22,6 +23,7 @@ struct trib_server {
     struct trib_watch *watch;
     struct trib_timer *flush_timer;
     struct zap *zap; /* NULL: plain */
+    struct gate *gate;
     bool paused;
     struct frames_in in;
     struct routes routes;
@@ -270,6 +272,7 @@ static enum trib_status bind_endpoint(struct trib_server *server, const char *en
     if (zmq_getsockopt(server->socket, ZMQ_LAST_ENDPOINT, server->endpoints[i], &bytes) != 0)
         return trib_fail(err, TRIB_LIMIT, "the endpoint %s is longer than %d characters", endpoint,
                          ENDPOINT_MAX - 1);
+    gate_guard(server->gate, server->endpoints[i]);
     return TRIB_OK;
 }
 
@@ -288,8 +291,12 @@ static enum trib_status open_socket(struct trib_server *server, const struct tri
         return trib_fail(err, TRIB_IO, "cannot make a server socket: %s", zmq_strerror(errno));
     enum trib_status status = socket_set_transport(server->socket, &transport, err);
     if (status == TRIB_OK) status = socket_set_int(server->socket, ZMQ_ROUTER_MANDATORY, 1, err);
-    if (status == TRIB_OK) status = socket_set_int(server->socket, ZMQ_BACKLOG, BACKLOG, err);
+    if (status == TRIB_OK)
+        status = socket_set_int(server->socket, ZMQ_BACKLOG,
+                                (int)trib_net_backlog(trib_net_descriptor_limit()), err);
     if (status == TRIB_OK && o->keys != NULL) status = start_keys(server, o->keys, err);
+    if (status == TRIB_OK)
+        status = gate_new(&server->gate, o->reactor, o->events.crowded, o->events.ctx, err);
     for (size_t i = 0; status == TRIB_OK && i < o->endpoint_count; i++)
         status = bind_endpoint(server, o->endpoints[i], i, o->keys == NULL, err);
     return status;
@@ -332,6 +339,7 @@ void trib_server_free(struct trib_server **server, unsigned linger_ms) {
         if (s->routes.count > 0) flush(s);
         socket_set_linger(s->socket, linger_ms);
     }
+    gate_free(&s->gate);
     trib_timer_free(&s->flush_timer);
     trib_watch_free(&s->watch);
     routes_release(&s->routes);

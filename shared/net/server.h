@@ -33,6 +33,10 @@ struct trib_server_events {
     /* The allow-list was read again: `count` keys are in force. `failed` is NULL, or says why the file was
      * refused; the list before it stays in force then. */
     void (*reloaded)(void *ctx, size_t count, const struct trib_error *failed);
+    /* Nobody new is let in over TCP, because of `limit` descriptors `open` are in use; or again (shut is
+     * false).
+     */
+    void (*crowded)(void *ctx, bool shut, size_t open, size_t limit);
 };
 
 /* Everything is copied or, the context and the reactor, must outlive the server. 0 stands for the default. */

@@ -92,8 +92,8 @@ void hop_serve(struct hop *hop, struct trib_server_options options) {
     }
     options.context = hop->server_context;
     options.reactor = hop->reactor;
-    options.events = (struct trib_server_events){hop,         server_message, server_malformed,
-                                                 server_gone, server_refused, server_reloaded};
+    options.events = (struct trib_server_events){
+        hop, server_message, server_malformed, server_gone, server_refused, server_reloaded, NULL};
     if (trib_server_new(&hop->server, &options, &err) != TRIB_OK) fail_msg("%s", err.text);
 }
 

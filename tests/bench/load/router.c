@@ -106,7 +106,7 @@ static enum trib_status open_socket(struct router *router, struct trib_error *er
     router->socket = zmq_socket(router->context, ZMQ_ROUTER);
     enum trib_status status = socket_set_transport(router->socket, &transport, err);
     if (status == TRIB_OK) status = socket_set_int(router->socket, ZMQ_ROUTER_MANDATORY, 1, err);
-    if (status == TRIB_OK) status = socket_set_int(router->socket, ZMQ_BACKLOG, 4096, err);
+    if (status == TRIB_OK) status = socket_set_int(router->socket, ZMQ_BACKLOG, 1024, err);
     if (status == TRIB_OK) status = start_keys(router, err);
     if (status != TRIB_OK) return status;
     if (zmq_bind(router->socket, "tcp://127.0.0.1:*") != 0 ||
