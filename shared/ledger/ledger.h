@@ -70,7 +70,19 @@ struct trib_ledger_cell {
 struct trib_ledger_run {
     int64_t run_id;
     char run[33];
+    char role[8]; /* of the node that keeps this ledger */
 };
+
+struct trib_ledger_version {
+    uint64_t version;
+    char made_by[12]; /* "commit", ... */
+    char digest[65];  /* "": the ledger has none (an edge's) */
+};
+
+enum { TRIB_LEDGER_PATH = 4096 };
+/* The file that `path` means: itself, or ledger.db or journal.db in the folder. TRIB_NOT_FOUND. */
+enum trib_status trib_ledger_file(const char *path, char out[TRIB_LEDGER_PATH],
+                                  struct trib_error *err) TRIB_MUST_USE;
 
 /* `path` is a ledger's file, or a folder with ledger.db or journal.db in it. TRIB_NOT_FOUND, TRIB_NEWER,
  * TRIB_INVALID (not a ledger), TRIB_CORRUPT. Nothing is written; a live run is not disturbed. */
@@ -82,6 +94,11 @@ void trib_ledger_close(struct trib_ledger_reader **reader);
  * node that began it again) the newest. TRIB_NOT_FOUND; TRIB_INVALID if several runs begin so. */
 enum trib_status trib_ledger_find(struct trib_ledger_reader *reader, const char *name,
                                   struct trib_ledger_run *out, struct trib_error *err) TRIB_MUST_USE;
+
+/* What the ledger says of a version (NULL: the newest one). TRIB_NOT_FOUND. */
+enum trib_status trib_ledger_version(struct trib_ledger_reader *reader, int64_t run_id,
+                                     const uint64_t *version, struct trib_ledger_version *out,
+                                     struct trib_error *err) TRIB_MUST_USE;
 
 const char *trib_ledger_table_name(enum trib_ledger_table table); /* "versions" */
 const struct trib_ledger_column *trib_ledger_columns(enum trib_ledger_table table, size_t *count);

@@ -4,6 +4,7 @@
 #include "shared/ledger/schema.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -146,15 +147,15 @@ static const struct table tables[TRIB_LEDGER_TABLES] = {
 
 /* ---- opening ---- */
 
-static enum trib_status find_file(const char *path, char out[4096], struct trib_error *err) {
+enum trib_status trib_ledger_file(const char *path, char out[TRIB_LEDGER_PATH], struct trib_error *err) {
     static const char *const names[] = {"ledger.db", "journal.db"};
     struct stat st;
     if (strlen(path) > 4000) return trib_fail(err, TRIB_LIMIT, "the path %.100s... is too long", path);
-    (void)snprintf(out, 4096, "%s", path);
+    (void)snprintf(out, TRIB_LEDGER_PATH, "%s", path);
     if (stat(path, &st) != 0) return trib_fail_errno(err, "cannot open the ledger %s", path);
     if (!S_ISDIR(st.st_mode)) return TRIB_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        (void)snprintf(out, 4096, "%s/%s", path, names[i]);
+        (void)snprintf(out, TRIB_LEDGER_PATH, "%s/%s", path, names[i]);
         if (stat(out, &st) == 0) return TRIB_OK;
     }
     return trib_fail(err, TRIB_NOT_FOUND,
@@ -173,9 +174,9 @@ static enum trib_status check_ledger(sqlite3 *db, const char *path, struct trib_
 
 enum trib_status trib_ledger_open_readonly(const char *path, struct trib_ledger_reader **out,
                                            struct trib_error *err) {
-    char file[4096];
+    char file[TRIB_LEDGER_PATH];
     *out = NULL;
-    enum trib_status status = find_file(path, file, err);
+    enum trib_status status = trib_ledger_file(path, file, err);
     if (status != TRIB_OK) return status;
     struct trib_ledger_reader *reader = trib_alloc(sizeof *reader);
     if (reader == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to open a ledger");
@@ -205,7 +206,7 @@ enum trib_status trib_ledger_find(struct trib_ledger_reader *reader, const char 
     sqlite3_stmt *stmt = NULL;
     enum trib_status status = trib_sql_prepare(
         reader->db,
-        "SELECT max(run_id), run, count(*) OVER () FROM runs WHERE substr(run, 1, length(?1)) = ?1 "
+        "SELECT max(run_id), run, count(*) OVER (), role FROM runs WHERE substr(run, 1, length(?1)) = ?1 "
         "GROUP BY run ORDER BY max(run_id) DESC",
         &stmt, err);
     if (status != TRIB_OK) return status;
@@ -222,6 +223,35 @@ enum trib_status trib_ledger_find(struct trib_ledger_reader *reader, const char 
     } else if (status == TRIB_OK) {
         out->run_id = sqlite3_column_int64(stmt, 0);
         (void)snprintf(out->run, sizeof out->run, "%s", (const char *)sqlite3_column_text(stmt, 1));
+        (void)snprintf(out->role, sizeof out->role, "%s", (const char *)sqlite3_column_text(stmt, 3));
+    }
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
+enum trib_status trib_ledger_version(struct trib_ledger_reader *reader, int64_t run_id,
+                                     const uint64_t *version, struct trib_ledger_version *out,
+                                     struct trib_error *err) {
+    bool row = false;
+    sqlite3_stmt *stmt = NULL;
+    enum trib_status status =
+        trib_sql_prepare(reader->db,
+                         "SELECT version, made_by, coalesce(digest, '') FROM versions WHERE run_id = ?1 AND "
+                         "(?2 IS NULL OR version = ?2) ORDER BY version DESC LIMIT 1",
+                         &stmt, err);
+    if (status != TRIB_OK) return status;
+    (void)sqlite3_bind_int64(stmt, 1, run_id);
+    if (version != NULL) (void)sqlite3_bind_int64(stmt, 2, (sqlite3_int64)(*version & INT64_MAX));
+    status = trib_sql_step(stmt, &row, err);
+    if (status == TRIB_OK && !row && version == NULL)
+        status = trib_fail(err, TRIB_NOT_FOUND, "the run has no version yet");
+    else if (status == TRIB_OK && !row)
+        status =
+            trib_fail(err, TRIB_NOT_FOUND, "the ledger has no version %" PRIu64 " of this run", *version);
+    if (row) {
+        out->version = (uint64_t)sqlite3_column_int64(stmt, 0);
+        (void)snprintf(out->made_by, sizeof out->made_by, "%s", (const char *)sqlite3_column_text(stmt, 1));
+        (void)snprintf(out->digest, sizeof out->digest, "%s", (const char *)sqlite3_column_text(stmt, 2));
     }
     (void)sqlite3_finalize(stmt);
     return status;
