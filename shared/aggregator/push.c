@@ -117,7 +117,7 @@ static const struct trib_codec *codec_of(const struct trib_aggregator *a, const 
     char text[TRIB_CODEC_MAX_SPEC + 1] = {0};
     if (spec->size > TRIB_CODEC_MAX_SPEC) return NULL;
     memcpy(text, spec->data, spec->size);
-    *status = trib_codec_new(text, own, NULL);
+    *status = trib_codec_new_for(text, &a->state->schema, own, NULL);
     return *own;
 }
 

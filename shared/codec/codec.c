@@ -1,4 +1,5 @@
 /* The table of codecs, what they have in common, and the specs that choose them (spec.c). */
+#include "shared/codec/layer.h"
 #include "shared/codec/packed.h"
 
 #include "shared/base/bytes.h"
@@ -67,6 +68,8 @@ static const struct trib_codec_row rows[] = {
      NULL},
     {"rice", "positions in the fewest bits that Golomb-Rice codes take", "topk(0.05)+int8+rice", NULL, 0,
      TRIB_CODEC_POSITIONS, 0, NULL, NULL, NULL, &trib_codec_rice},
+    {"layer", "a codec for each tensor, by how its name begins", "layer(conv=int8, else=topk(0.01)+int8)",
+     NULL, 0, TRIB_CODEC_LAYERS, 0, NULL, NULL, NULL, NULL},
     {"leb", "positions as distances of one byte and more; where none is named", "topk(0.05)+int8+leb", NULL,
      0, TRIB_CODEC_POSITIONS, 0, NULL, NULL, NULL, &trib_codec_leb},
 };
@@ -117,6 +120,7 @@ uint32_t trib_source_digest(const struct trib_source *source) {
 
 size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count) {
     TRIB_ASSERT(count <= SIZE_MAX / 64); /* no codec needs more than that many bytes a value */
+    if (codec->layers != NULL) return trib_layers_max_bytes(codec->layers);
     return codec->select.row != NULL ? trib_sparse_max_bytes(codec, count) : trib_dense_bytes(codec, count);
 }
 
@@ -144,6 +148,7 @@ static uint64_t seed_of(const struct trib_codec *codec, const struct trib_source
 
 enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct trib_source *source,
                                    struct trib_blob **out, struct trib_error *err) {
+    if (codec->layers != NULL) return trib_layers_encode(codec->layers, source, out, err);
     const uint64_t seed = seed_of(codec, source);
     if (codec->select.row != NULL) return trib_sparse_encode(codec, source, seed, out, err);
     size_t bytes = trib_codec_max_bytes(codec, source->count);
@@ -160,6 +165,7 @@ enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct 
 enum trib_status trib_codec_check(const struct trib_codec *codec, const void *data, size_t bytes,
                                   size_t count, double *sum_squares, struct trib_error *err) {
     TRIB_ASSERT(count <= SIZE_MAX / 64);
+    if (codec->layers != NULL) return trib_layers_check(codec->layers, data, bytes, sum_squares, err);
     if (codec->select.row != NULL) return trib_sparse_check(codec, data, bytes, count, sum_squares, err);
     size_t expected = trib_dense_bytes(codec, count);
     if (bytes == expected) return trib_dense_check(codec, data, count, sum_squares, err);
@@ -176,7 +182,9 @@ void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *c
 void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y) {
     TRIB_ASSERT(n <= decoder->count - decoder->position);
     const struct trib_codec *codec = decoder->codec;
-    if (codec->select.row != NULL)
+    if (codec->layers != NULL)
+        trib_layers_add(decoder, n, a, y);
+    else if (codec->select.row != NULL)
         trib_sparse_add(decoder, n, a, y);
     else
         trib_dense_add(codec, decoder->data, decoder->count, decoder->position, n, a, y);

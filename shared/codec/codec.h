@@ -3,7 +3,9 @@
  * so that a model can be computed block by block. A codec is chosen by a spec of one or more stages, each
  * working on what the one before leaves:
  *
- *     [select +] [rotate +] VALUES          f32   int4   rotate+1bit   topk(0.01)+int8
+ *     [select +] [rotate +] VALUES [+ positions]   f32   int4   rotate+1bit   topk(0.01)+int8+rice
+ *
+ * or layer(conv=int8, else=topk(0.01)+int8), a codec for each tensor.
  *
  * The same input gives the same bytes on every processor; the same bytes, scale and vector the same sums.
  *
@@ -18,6 +20,7 @@
  *   int4, int2, int8 with other parameters   blocks as in packed.h; uniform.c
  *   1bit, 2bit, 3bit, 4bit   blocks as in packed.h; levels.c
  *   rotate  u32 seed, then the rotated values by the code behind the `+`; rotate.h
+ *   layer  the encodings of the runs of tensors; layer.c
  *   topk  u32 k = min(count, max(1, ceil(fraction * count))), computed in double; k positions in ascending
  *         order, each as its distance from the one before (the first: from 0), LEB128 in as few bytes as
  *         possible; then the k values by the code behind the `+`. The k largest magnitudes; of equal ones the
@@ -28,6 +31,7 @@
 #include "shared/base/blob.h"
 #include "shared/base/error.h"
 #include "shared/base/option.h"
+#include "shared/model/schema.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -52,10 +56,14 @@ struct trib_codec; /* a parsed spec; immutable, may be shared between threads */
 /* Parses a spec; says where it went wrong and the nearest valid name. Free with trib_codec_free. */
 enum trib_status trib_codec_new(const char *spec, struct trib_codec **out,
                                 struct trib_error *err) TRIB_MUST_USE;
+/* The same for the model that the codec shall be used for, which layer(...) needs to know: without a schema
+ * it is TRIB_UNSUPPORTED. The schema is not kept. */
+enum trib_status trib_codec_new_for(const char *spec, const struct trib_schema *schema,
+                                    struct trib_codec **out, struct trib_error *err) TRIB_MUST_USE;
 void trib_codec_free(struct trib_codec **codec);
 /* The canonical spec. */
 const char *trib_codec_spec(const struct trib_codec *codec);
-/* For option tables: is this a valid codec spec? */
+/* For option tables: is this a valid codec spec, for some model? */
 enum trib_status trib_codec_check_spec(const char *spec, struct trib_error *err) TRIB_MUST_USE;
 
 /* No encoding of `count` floats is larger than this. */
@@ -83,7 +91,11 @@ struct trib_decoder {
     size_t bytes, count, position;
     /* the codec's own, where it keeps some positions: values in all, the next one, its position, where the
      * values begin, how far the positions are read */
-    size_t kept, next, at, values, cursor;
+    struct trib_decoder_sparse {
+        size_t kept, next, at, values, cursor;
+    } sparse;
+    /* ... and where tensors have codecs of their own: which run of them, where its bytes begin, how many */
+    size_t run, offset, run_bytes;
 };
 void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *codec, const void *data,
                         size_t bytes, size_t count);
@@ -91,6 +103,7 @@ void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y)
 
 /* The table, for --help, docs and the conformance test. Kinds are in the order of a spec's stages. */
 enum trib_codec_kind {
+    TRIB_CODEC_LAYERS,    /* codecs for tensors; stands alone */
     TRIB_CODEC_SELECT,    /* keeps some positions; a value code follows */
     TRIB_CODEC_ROTATE,    /* changes the values; a value code follows */
     TRIB_CODEC_VALUES,    /* gives every value its bytes; in every spec */

@@ -71,9 +71,12 @@ struct trib_codec_positions {
     size_t (*next)(const uint8_t *data, size_t bytes, size_t *cursor, size_t before);
 };
 
+struct trib_layers;
+
 struct trib_codec {
     char spec[TRIB_CODEC_MAX_SPEC];
     struct trib_stage select, rotate, values, positions;
+    struct trib_layers *layers; /* in place of all of these (layer.h), or NULL */
 };
 
 /* ---- what stands behind select: rotate and values (dense.c) ---- */

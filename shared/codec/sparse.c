@@ -119,32 +119,35 @@ enum trib_status trib_sparse_check(const struct trib_codec *codec, const uint8_t
 /* Moves to the position of value `next`. */
 static void advance(struct trib_decoder *d) {
     const struct trib_codec_select *select = d->codec->select.row->select;
-    if (d->next == d->kept) return;
+    struct trib_decoder_sparse *s = &d->sparse;
+    if (s->next == s->kept) return;
     if (select->position != NULL)
-        d->at = select->position(trib_get_u32(d->data + HEAD), d->next, d->kept, d->count);
+        s->at = select->position(trib_get_u32(d->data + HEAD), s->next, s->kept, d->count);
     else
-        d->at = d->codec->positions.row->positions->next(d->data + HEAD, d->values - HEAD, &d->cursor, d->at);
+        s->at = d->codec->positions.row->positions->next(d->data + HEAD, s->values - HEAD, &s->cursor, s->at);
 }
 
 void trib_sparse_start(struct trib_decoder *d) {
-    d->kept = trib_get_u32(d->data);
-    d->values = d->bytes - trib_dense_bytes(d->codec, d->kept);
-    d->at = SIZE_MAX;
+    struct trib_decoder_sparse *s = &d->sparse;
+    s->kept = trib_get_u32(d->data);
+    s->values = d->bytes - trib_dense_bytes(d->codec, s->kept);
+    s->at = SIZE_MAX;
     advance(d);
 }
 
 void trib_sparse_add(struct trib_decoder *d, size_t n, float a, float *y) {
+    struct trib_decoder_sparse *s = &d->sparse;
     const size_t end = d->position + n;
-    while (d->next < d->kept && d->at < end) {
-        size_t first = d->next, m = 0;
+    while (s->next < s->kept && s->at < end) {
+        size_t first = s->next, m = 0;
         uint32_t at[PIECE];
-        for (; m < PIECE && d->next < d->kept && d->at < end; m++) {
-            at[m] = (uint32_t)(d->at - d->position);
-            d->next++;
+        for (; m < PIECE && s->next < s->kept && s->at < end; m++) {
+            at[m] = (uint32_t)(s->at - d->position);
+            s->next++;
             advance(d);
         }
         float scaled[PIECE] = {0};
-        trib_dense_add(d->codec, d->data + d->values, d->kept, first, m, a, scaled);
+        trib_dense_add(d->codec, d->data + s->values, s->kept, first, m, a, scaled);
         for (size_t i = 0; i < m; i++) y[at[i]] += scaled[i];
     }
 }

@@ -1,5 +1,5 @@
 /* Codec specs: stages with a `+` between them, in the order of their kinds. */
-#include "shared/codec/codec_row.h"
+#include "shared/codec/layer.h"
 
 #include "shared/base/alloc.h"
 #include "shared/base/number.h"
@@ -11,7 +11,7 @@
 
 enum { MOST_ROWS = 64 };
 
-#define FORM "[select+][rotate+]VALUES[+positions]"
+#define FORM "[select+][rotate+]VALUES[+positions], or layer(...)"
 
 struct found {
     const char *name, *args;
@@ -52,13 +52,13 @@ static enum trib_status read_stage(const char *text, size_t bytes, struct found 
     return unknown(out, err);
 }
 
-/* The first `+` outside parentheses, or `bytes`. */
-static size_t plus(const char *text, size_t bytes) {
+/* The first such character outside parentheses, or `bytes`. */
+static size_t find(const char *text, size_t bytes, char wanted) {
     size_t depth = 0;
     for (size_t i = 0; i < bytes; i++) {
         if (text[i] == '(') depth++;
         if (text[i] == ')' && depth > 0) depth--;
-        if (text[i] == '+' && depth == 0) return i;
+        if (text[i] == wanted && depth == 0) return i;
     }
     return bytes;
 }
@@ -128,17 +128,29 @@ static struct trib_stage *stage_of(struct trib_codec *codec, enum trib_codec_kin
     case TRIB_CODEC_SELECT: return &codec->select;
     case TRIB_CODEC_ROTATE: return &codec->rotate;
     case TRIB_CODEC_VALUES: return &codec->values;
-    case TRIB_CODEC_POSITIONS:
+    case TRIB_CODEC_POSITIONS: return &codec->positions;
+    case TRIB_CODEC_LAYERS:
     case TRIB_CODEC_KINDS: break;
     }
-    return &codec->positions;
+    return NULL;
+}
+
+static void append_layers(struct text *text, const struct trib_layers *layers) {
+    for (size_t i = 0; i < layers->entry_count; i++) {
+        append(text, i == 0 ? "layer(" : ", ");
+        append(text, layers->entries[i].prefix);
+        append(text, "=");
+        append(text, layers->entries[i].codec->spec);
+    }
+    append(text, ")");
 }
 
 static enum trib_status write_spec(struct trib_codec *codec, struct trib_error *err) {
     struct text text = {codec->spec, sizeof codec->spec};
+    if (codec->layers != NULL) append_layers(&text, codec->layers);
     for (unsigned kind = 0; kind < TRIB_CODEC_KINDS; kind++) {
         const struct trib_stage *stage = stage_of(codec, kind);
-        if (stage->row == NULL || stage->implied) continue;
+        if (stage == NULL || stage->row == NULL || stage->implied) continue;
         if (text.at != codec->spec) append(&text, "+");
         append(&text, stage->row->name);
         append_params(&text, stage);
@@ -172,12 +184,53 @@ static enum trib_status read_config(const struct found *found, struct trib_stage
     return status;
 }
 
+static enum trib_status parse(struct trib_codec *codec, const char *spec, bool inside,
+                              struct trib_error *err);
+
+/* One `prefix=codec`. */
+static enum trib_status read_entry(struct trib_layers *layers, const char *text, size_t bytes,
+                                   struct trib_error *err) {
+    struct trib_layer_entry *entry = &layers->entries[layers->entry_count];
+    char spec[TRIB_CODEC_MAX_SPEC];
+    const size_t equals = find(text, bytes, '=');
+    size_t prefix = equals;
+    for (; prefix > 0 && *text == ' '; text++, bytes--, prefix--) {
+    }
+    const size_t rest = bytes - (prefix + (equals == bytes ? 0 : 1));
+    while (prefix > 0 && text[prefix - 1] == ' ') prefix--;
+    if (prefix == 0 || prefix > TRIB_SCHEMA_MAX_NAME || rest == 0 || rest >= bytes)
+        return trib_fail(err, TRIB_INVALID, "layer: found \"%.*s\", expected NAME=CODEC", (int)bytes, text);
+    memcpy(entry->prefix, text, prefix);
+    memcpy(spec, text + bytes - rest, rest);
+    spec[rest] = 0;
+    entry->codec = trib_alloc(sizeof *entry->codec);
+    if (entry->codec == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
+    layers->entry_count++;
+    return parse(entry->codec, spec, true, err);
+}
+
+static enum trib_status read_layers(struct trib_codec *codec, const struct found *found,
+                                    struct trib_error *err) {
+    struct trib_layers *layers = codec->layers = trib_alloc(sizeof *layers);
+    if (layers == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
+    for (size_t at = 0; at <= found->args_bytes;) {
+        const char *text = found->args + at;
+        size_t length = find(text, found->args_bytes - at, ',');
+        if (layers->entry_count == TRIB_LAYER_ENTRIES)
+            return trib_fail(err, TRIB_INVALID, "layer: more than %d entries", TRIB_LAYER_ENTRIES);
+        enum trib_status status = read_entry(layers, text, length, err);
+        if (status != TRIB_OK) return status;
+        at += length + 1;
+    }
+    return TRIB_OK;
+}
+
 /* The stage at spec[at] into its place, which is behind the last one's. */
 static enum trib_status place(struct trib_codec *codec, const char *spec, size_t at,
                               const struct found *found, const struct trib_codec_row *last,
                               struct trib_error *err) {
     const struct trib_codec_row *row = found->row;
-    if (last != NULL && row->kind <= last->kind)
+    if (last != NULL && (row->kind <= last->kind || last->kind == TRIB_CODEC_LAYERS))
         return trib_fail(err, TRIB_INVALID, "codec %s: %s (character %zu) cannot follow %s; a codec is " FORM,
                          spec, row->name, at + 1, last->name);
     if (row->kind == TRIB_CODEC_POSITIONS &&
@@ -186,10 +239,12 @@ static enum trib_status place(struct trib_codec *codec, const char *spec, size_t
                          "codec %s: %s (character %zu) is for a codec that sends positions, "
                          "as in %s",
                          spec, row->name, at + 1, row->example);
+    if (row->kind == TRIB_CODEC_LAYERS) return read_layers(codec, found, err);
     return read_config(found, stage_of(codec, row->kind), err);
 }
 
-static enum trib_status parse(struct trib_codec *codec, const char *spec, struct trib_error *err) {
+static enum trib_status parse(struct trib_codec *codec, const char *spec, bool inside,
+                              struct trib_error *err) {
     const size_t bytes = strlen(spec);
     const struct trib_codec_row *last = NULL;
     if (bytes >= TRIB_CODEC_MAX_SPEC)
@@ -197,14 +252,16 @@ static enum trib_status parse(struct trib_codec *codec, const char *spec, struct
                          TRIB_CODEC_MAX_SPEC - 1);
     for (size_t at = 0; at <= bytes;) {
         struct found found = {0};
-        size_t length = plus(spec + at, bytes - at);
+        size_t length = find(spec + at, bytes - at, '+');
         enum trib_status status = read_stage(spec + at, length, &found, err);
+        if (status == TRIB_OK && inside && found.row->kind == TRIB_CODEC_LAYERS)
+            status = trib_fail(err, TRIB_INVALID, "codec %s: a layer within a layer", spec);
         if (status == TRIB_OK) status = place(codec, spec, at, &found, last, err);
         if (status != TRIB_OK) return status;
         last = found.row;
         at += length + 1;
     }
-    if (codec->values.row == NULL)
+    if (codec->values.row == NULL && codec->layers == NULL)
         return trib_fail(err, TRIB_INVALID, "codec %s: %s needs a code for its values, as in %s", spec,
                          last->name, last->example);
     if (codec->select.row != NULL && codec->positions.row == NULL)
@@ -212,10 +269,14 @@ static enum trib_status parse(struct trib_codec *codec, const char *spec, struct
     return write_spec(codec, err);
 }
 
-enum trib_status trib_codec_new(const char *spec, struct trib_codec **out, struct trib_error *err) {
+enum trib_status trib_codec_new_for(const char *spec, const struct trib_schema *schema,
+                                    struct trib_codec **out, struct trib_error *err) {
     struct trib_codec *codec = trib_alloc(sizeof *codec);
     if (codec == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
-    enum trib_status status = parse(codec, spec, err);
+    enum trib_status status = parse(codec, spec, false, err);
+    if (status == TRIB_OK && codec->layers != NULL)
+        status = schema != NULL ? trib_layers_bind(codec->layers, schema, err)
+                                : trib_fail(err, TRIB_UNSUPPORTED, "codec %s is for a model's tensors", spec);
     if (status != TRIB_OK)
         trib_codec_free(&codec);
     else
@@ -223,7 +284,12 @@ enum trib_status trib_codec_new(const char *spec, struct trib_codec **out, struc
     return status;
 }
 
+enum trib_status trib_codec_new(const char *spec, struct trib_codec **out, struct trib_error *err) {
+    return trib_codec_new_for(spec, NULL, out, err);
+}
+
 static void release_stage(struct trib_stage *stage) {
+    if (stage == NULL) return;
     if (stage->config != NULL)
         trib_options_release(stage->row->params, stage->row->param_count, stage->config);
     trib_free(stage->config);
@@ -234,12 +300,14 @@ void trib_codec_free(struct trib_codec **codec) {
     *codec = NULL;
     if (c == NULL) return;
     for (unsigned kind = 0; kind < TRIB_CODEC_KINDS; kind++) release_stage(stage_of(c, kind));
+    trib_layers_free(&c->layers);
     trib_free(c);
 }
 
 enum trib_status trib_codec_check_spec(const char *spec, struct trib_error *err) {
-    struct trib_codec *codec = NULL;
-    enum trib_status status = trib_codec_new(spec, &codec, err);
+    struct trib_codec *codec = trib_alloc(sizeof *codec);
+    if (codec == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
+    enum trib_status status = parse(codec, spec, false, err);
     trib_codec_free(&codec);
     return status;
 }

@@ -68,7 +68,8 @@ static const char *check_increments(struct trib_participant *p, const struct tri
     char spec[TRIB_CODEC_MAX_SPEC + 1];
     (void)snprintf(spec, sizeof spec, "%.*s", (int)msg->codec.size, msg->codec.data);
     struct trib_codec *codec;
-    if (trib_codec_new(spec, &codec, NULL) != TRIB_OK) return "increments of a codec that is unknown here";
+    if (trib_codec_new_for(spec, &s->schema, &codec, NULL) != TRIB_OK)
+        return "increments of a codec that is unknown here";
     const char *problem = check_bytes(codec, s, msg, payload);
     trib_codec_free(&codec);
     return problem;

@@ -14,10 +14,10 @@ enum trib_status trib_state_prepare(struct trib_state *state, struct trib_error 
     const char *in = edge ? plan->codec_up : plan->codec_forward;
     const char *held = device ? plan->codec_down : plan->codec_global;
     const char *pub = edge ? plan->codec_down : plan->codec_global;
-    enum trib_status status = trib_codec_new(out, &state->codec_out, err);
-    if (status == TRIB_OK) status = trib_codec_new(in, &state->codec_in, err);
-    if (status == TRIB_OK) status = trib_codec_new(held, &state->codec_held, err);
-    if (status == TRIB_OK) status = trib_codec_new(pub, &state->codec_pub, err);
+    enum trib_status status = trib_codec_new_for(out, &state->schema, &state->codec_out, err);
+    if (status == TRIB_OK) status = trib_codec_new_for(in, &state->schema, &state->codec_in, err);
+    if (status == TRIB_OK) status = trib_codec_new_for(held, &state->schema, &state->codec_held, err);
+    if (status == TRIB_OK) status = trib_codec_new_for(pub, &state->schema, &state->codec_pub, err);
     if (status == TRIB_OK && !device)
         status = trib_rule_new(edge ? plan->edge_rule : plan->cloud_rule,
                                edge ? TRIB_TIER_EDGE : TRIB_TIER_CLOUD, &state->rule, err);
@@ -35,8 +35,8 @@ enum trib_status trib_state_prepare(struct trib_state *state, struct trib_error 
     return TRIB_OK;
 }
 
-enum trib_status trib_record_codec(const struct trib_record *record, struct trib_codec **out,
-                                   struct trib_error *err) {
+enum trib_status trib_record_codec(const struct trib_state *state, const struct trib_record *record,
+                                   struct trib_codec **out, struct trib_error *err) {
     char spec[TRIB_CODEC_MAX_SPEC + 1] = {0};
     *out = NULL;
     if (record->codec.size == 0) return TRIB_OK;
@@ -44,7 +44,7 @@ enum trib_status trib_record_codec(const struct trib_record *record, struct trib
         return trib_fail(err, TRIB_CORRUPT, "record %llu: its codec's spec is too long",
                          (unsigned long long)record->position);
     memcpy(spec, record->codec.data, record->codec.size);
-    return trib_codec_new(spec, out, err);
+    return trib_codec_new_for(spec, &state->schema, out, err);
 }
 
 void trib_state_void(struct trib_state *state, bool held) {

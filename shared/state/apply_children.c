@@ -58,7 +58,7 @@ static enum trib_status mix(struct trib_state *state, const struct trib_record *
 static enum trib_status take_payload(struct trib_state *state, const struct trib_record *record,
                                      struct trib_error *err) {
     struct trib_codec *own_codec;
-    enum trib_status status = trib_record_codec(record, &own_codec, err);
+    enum trib_status status = trib_record_codec(state, record, &own_codec, err);
     if (status != TRIB_OK) return status;
     const struct trib_codec *codec = own_codec != NULL ? own_codec : state->codec_in;
     size_t n = trib_state_parameters(state), bytes = trib_blob_size(record->payload);

@@ -85,7 +85,7 @@ static enum trib_status add_increments(struct trib_state *state, const struct tr
     size_t n = trib_state_parameters(state), bytes = trib_blob_size(record->payload), at = 0;
     const uint8_t *data = trib_blob_data(record->payload);
     struct trib_codec *named = NULL;
-    enum trib_status status = trib_record_codec(record, &named, err);
+    enum trib_status status = trib_record_codec(state, record, &named, err);
     const struct trib_codec *codec = named != NULL ? named : state->codec_held;
     for (size_t i = 0; status == TRIB_OK && i < record->increments.count; i++) {
         uint64_t size = record->increments.items[i];

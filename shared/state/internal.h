@@ -23,8 +23,8 @@ enum trib_status trib_state_take_back(struct trib_state *state, bool keep) TRIB_
 void trib_state_void(struct trib_state *state, bool held);
 
 /* The codec that a record names; *out is NULL where it names none. */
-enum trib_status trib_record_codec(const struct trib_record *record, struct trib_codec **out,
-                                   struct trib_error *err) TRIB_MUST_USE;
+enum trib_status trib_record_codec(const struct trib_state *state, const struct trib_record *record,
+                                   struct trib_codec **out, struct trib_error *err) TRIB_MUST_USE;
 
 /* One for each side of the dispatch in apply.c. */
 enum trib_status trib_apply_verdict(struct trib_state *state, struct trib_record *record,

@@ -26,6 +26,8 @@ static void each_codec(void (*check)(const struct trib_codec *codec)) {
     for (size_t i = 0; i < count; i++) {
         struct trib_codec *codec = NULL;
         struct trib_error err;
+        if (rows[i].kind == TRIB_CODEC_LAYERS)
+            continue; /* for one length alone: tests/unit/test_codec_layer.c */
         print_message("%s\n", rows[i].example);
         if (trib_codec_new(rows[i].example, &codec, &err) != TRIB_OK) fail_msg("%s", err.text);
         check(codec);

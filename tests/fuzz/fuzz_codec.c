@@ -26,13 +26,26 @@ static const char *const extra[] = {"topk(0.3)+f32",
                                     "qsgd(levels=100, block=16)"};
 enum { EXTRA = sizeof extra / sizeof extra[0] };
 
-static struct trib_codec *pick(uint8_t which) {
+/* Two tensors, for layer(...). */
+static void schema_of(struct trib_schema *schema, size_t values) {
+    const size_t conv = values / 3 + 1, rest = values + 2 - conv;
+    trib_schema_init(schema);
+    enum trib_status status = trib_schema_add(schema, "conv", &conv, 1, 0.0F, NULL);
+    if (status == TRIB_OK) status = trib_schema_add(schema, "fc", &rest, 1, 0.0F, NULL);
+    TRIB_ASSERT(status == TRIB_OK);
+}
+
+static struct trib_codec *pick(uint8_t which, size_t values) {
     size_t count;
     const struct trib_codec_row *rows = trib_codec_rows(&count);
     size_t i = which % (count + EXTRA);
     struct trib_codec *codec = NULL;
-    enum trib_status status = trib_codec_new(i < count ? rows[i].example : extra[i - count], &codec, NULL);
+    const char *spec = i < count ? rows[i].example : extra[i - count];
+    struct trib_schema schema;
+    schema_of(&schema, values);
+    enum trib_status status = trib_codec_new_for(spec, &schema, &codec, NULL);
     TRIB_ASSERT(status == TRIB_OK);
+    trib_schema_release(&schema);
     return codec;
 }
 
@@ -62,8 +75,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     struct trib_error err;
     double squares = -1.0;
     if (bytes < HEAD) return 0;
-    struct trib_codec *codec = pick(data[0]);
-    size_t count = (size_t)data[1] | (size_t)data[2] << 8;
+    size_t count = ((size_t)data[1] | (size_t)data[2] << 8);
+    struct trib_codec *codec = pick(data[0], count);
+    if (strncmp(trib_codec_spec(codec), "layer", 5) == 0) count += 2; /* a tensor has a value at least */
     const uint8_t *payload = data + HEAD;
     size_t payload_bytes = bytes - HEAD;
     enum trib_status status = trib_codec_check(codec, payload, payload_bytes, count, &squares, &err);
