@@ -65,7 +65,8 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
                       "fedasync(form=delta, alpha=1, staleness=polynomial(0.5))", 0, 0,                      \
                       trib_rule_check_cloud_spec, "Aggregation rule of the cloud."),                         \
         TRIB_PLAN_ROW(P, AT, "codec.up", TRIB_OPT_STRING, codec_up, "int8", 0, 0, trib_codec_check_spec,     \
-                      "Codec of updates, device to edge: f32, f16, int8, topk(0.05)+int8."),                 \
+                      "Codec of updates, device to edge: int8, rotate+1bit, topk(0.01)+int4+rice, ...: "     \
+                      "docs/codecs.md."),                                                                    \
         TRIB_PLAN_ROW(P, AT, "codec.down", TRIB_OPT_STRING, codec_down, "int8", 0, 0, trib_codec_check_spec, \
                       "Codec of models, edge to device."),                                                   \
         TRIB_PLAN_ROW(P, AT, "codec.forward", TRIB_OPT_STRING, codec_forward, "int8", 0, 0,                  \
