@@ -71,6 +71,7 @@ size_t trib_aggregator_send(struct trib_aggregator *a, trib_child_route route, u
 }
 
 bool trib_aggregator_record(struct trib_aggregator *a, struct trib_record *record) {
+    if (a->store_retry_ms > 0) return false;
     trib_rec_set(record, NOW, now_ms, a->now_ms);
     return trib_outbox_record(a->outbox, a->state, record);
 }
@@ -94,8 +95,8 @@ void trib_aggregator_event(struct trib_aggregator *a, enum trib_level level, con
         uint64_t dropped = a->event_dropped;
         a->event_count = a->event_dropped = 0;
         if (dropped > 0)
-            trib_outbox_event(a->outbox, a->state, a->now_ms, true, TRIB_LOG_WARN, "events_dropped",
-                              "count=%" PRIu64, dropped);
+            trib_outbox_event(a->outbox, a->state, a->now_ms, a->store_retry_ms == 0, TRIB_LOG_WARN,
+                              "events_dropped", "count=%" PRIu64, dropped);
     }
     if (a->event_count++ >= EVENTS_PER_SECOND) {
         a->event_dropped++;
@@ -106,7 +107,7 @@ void trib_aggregator_event(struct trib_aggregator *a, enum trib_level level, con
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    trib_outbox_event(a->outbox, a->state, a->now_ms, true, level, event, "%s", text);
+    trib_outbox_event(a->outbox, a->state, a->now_ms, a->store_retry_ms == 0, level, event, "%s", text);
 }
 
 void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
@@ -224,9 +225,6 @@ static bool hello_refused(struct trib_aggregator *a, trib_child_route route, con
     } else if (!state->started) {
         trib_aggregator_error(a, route, 0, TRIB_CODE_BUSY, 0, WAIT_MS,
                               "no plan yet: its own parent is not reached");
-    } else if (a->store_retry_ms > 0) {
-        trib_aggregator_error(a, route, 0, TRIB_CODE_STORE, 0, a->store_retry_ms,
-                              "the journal cannot be written");
     } else if (trib_msg_has(msg, FINGERPRINT) && msg->parent_incarnation == state->incarnation &&
                memcmp(msg->fingerprint, state->schema.fingerprint, sizeof msg->fingerprint) != 0) {
         trib_aggregator_event(a, TRIB_LOG_WARN, "schema_differs", "peer=%.*s", (int)name->size, name->data);
@@ -266,6 +264,11 @@ static struct trib_peer *admit(struct trib_aggregator *a, trib_child_route route
         }
     }
     if (peer == NULL || peer->incarnation != msg->incarnation) {
+        if (a->store_retry_ms > 0) {
+            trib_aggregator_error(a, route, 0, TRIB_CODE_STORE, 0, a->store_retry_ms,
+                                  "the journal cannot be written");
+            return NULL;
+        }
         struct trib_record record = {.kind = TRIB_REC_PEER};
         trib_rec_set(&record, PEER, peer, *name);
         trib_rec_set(&record, INCARNATION, incarnation, msg->incarnation);

@@ -41,7 +41,9 @@ uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms);
 /* Says BYE to every child. FINISHED ends the run for them; after LEAVING nothing more is begun here: no
  * commit, no session. */
 void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason);
-/* The store cannot be written: pushes are answered ERROR store with `retry_ms` until cleared with 0. */
+/* The store cannot be written: until cleared with 0 nothing is recorded, and nothing that needs a record is
+ * done. Pushes, and HELLOs of participants that are not known, are answered ERROR store with `retry_ms`; what
+ * is published is served. */
 void trib_aggregator_refuse_writes(struct trib_aggregator *a, uint64_t retry_ms);
 
 /* Payload bytes that the driver has been given to write and has not written yet: they count with what is in

@@ -37,7 +37,7 @@ static void commit(struct trib_aggregator *a) {
 void trib_aggregator_commit_due(struct trib_aggregator *a, uint64_t *wake_ms) {
     struct trib_state *s = a->state;
     *wake_ms = UINT64_MAX;
-    if (s->stopped || s->pending_count == 0) return;
+    if (s->stopped || s->pending_count == 0 || a->store_retry_ms > 0) return;
     struct trib_rule_state state = {.now_ms = a->now_ms,
                                     .active = a->status.active,
                                     .expected = trib_rule_synchronous(s->rule) ? expected(a) : 0,

@@ -14,7 +14,7 @@ static uint64_t interval(const struct trib_state *s) {
 static bool publish_due(const struct trib_aggregator *a, uint64_t *at_ms) {
     const struct trib_state *s = a->state;
     *at_ms = UINT64_MAX;
-    if (!s->has_model || s->stopped) return false;
+    if (!s->has_model || s->stopped || a->store_retry_ms > 0) return false;
     if (s->base_count > 0 && s->published == s->version) return false;
     *at_ms = s->base_count > 0 ? s->published_ms + interval(s) : 0;
     return a->now_ms >= *at_ms;
@@ -226,6 +226,7 @@ void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
     const struct trib_state *s = a->state;
     *wake_ms = UINT64_MAX;
     /* A run's first version is in its ledger from the start, not from the first child on. */
+    if (a->store_retry_ms > 0) return;
     if (s->role == TRIB_ROLE_CLOUD && s->base_count == 0 && s->has_model && !s->stopped) publish(a);
     if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
     if (on_hold(a)) return;

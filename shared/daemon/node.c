@@ -115,18 +115,33 @@ static void reopen_uplink(struct trib_node *node) {
     trib_participant_connected(node->participant, trib_node_now_ms(node));
 }
 
-/* The journal refused a record, or memory ran out: the roles are dropped and rebuilt. */
-static void drop_roles(struct trib_node *node, const char *why) {
-    trib_log(node->options.log, TRIB_LOG_ERROR, "store_failed", "error=\"%s\" retry_ms=%d", why, REBUILD_MS);
+static void pause_reading(struct trib_node *node, bool pause) {
+    if (pause == node->paused) return;
+    node->paused = pause;
+    trib_server_pause(node->server, pause);
+    if (node->client != NULL) trib_client_pause(node->client, pause);
+}
+
+/* The journal refused a record, or memory ran out: the roles are dropped and rebuilt. Until the disk is
+ * mended what was durable is served, if it can still be read. */
+static void drop_roles(struct trib_node *node, const char *why, bool disk) {
+    trib_log(node->options.log, TRIB_LOG_ERROR, "store_failed", "error=\"%s\" retry_ms=%" PRIu64, why,
+             node->retry_ms);
     drop_held(node);
     trib_aggregator_free(&node->aggregator);
     trib_participant_free(&node->participant);
     trib_outbox_release(&node->outbox);
-    trib_storage_close(&node->storage);
+    if (disk)
+        trib_storage_halt(node->storage);
+    else
+        trib_storage_close(&node->storage);
     trib_state_free(&node->state);
     node->checkpointing = false;
     node->writes_failed++;
-    trib_timer_after(node->rebuild, REBUILD_MS);
+    (void)snprintf(node->why, sizeof node->why, "%s", why);
+    if (disk && !trib_node_stand_by(node)) trib_storage_close(&node->storage);
+    pause_reading(node, false);
+    trib_node_retry(node);
 }
 
 void trib_node_carry_out(struct trib_node *node) {
@@ -138,7 +153,7 @@ void trib_node_carry_out(struct trib_node *node) {
         case TRIB_ACTION_WRITE:
             if (trib_storage_write(node->storage, &action.record) != TRIB_OK) {
                 trib_action_release(&action);
-                drop_roles(node, "out of memory for the journal");
+                drop_roles(node, "out of memory for the journal", false);
                 return;
             }
             break;
@@ -149,7 +164,8 @@ void trib_node_carry_out(struct trib_node *node) {
         }
         trib_action_release(&action);
     }
-    if (node->state != NULL && node->outbox.failed != TRIB_OK) drop_roles(node, node->outbox.error.text);
+    if (node->state != NULL && node->outbox.failed != TRIB_OK)
+        drop_roles(node, node->outbox.error.text, false);
     if (node->state != NULL) trib_aggregator_unwritten(node->aggregator, trib_storage_backlog(node->storage));
 }
 
@@ -158,20 +174,12 @@ static void back_pressure(struct trib_node *node) {
     bool pause = node->checkpointing || trib_storage_checkpoint_due(node->storage) ||
                  trib_storage_backlog(node->storage) > BACKLOG_BYTES ||
                  trib_storage_waiting(node->storage) > BACKLOG_RECORDS;
-    if (pause == node->paused) return;
-    node->paused = pause;
-    trib_server_pause(node->server, pause);
-    if (node->client != NULL) trib_client_pause(node->client, pause);
+    pause_reading(node, pause);
 }
 
 static void take_checkpoint(struct trib_node *node) {
     if (node->checkpointing || !trib_storage_checkpoint_due(node->storage)) return;
     node->checkpointing = trib_storage_checkpoint(node->storage, node->state);
-}
-
-static uint64_t region_of(void *ctx) {
-    struct trib_node *node = ctx;
-    return trib_aggregator_region(node->aggregator);
 }
 
 /* The end of a turn: the roles do what is due, actions are carried out, the journal goes to the disk. */
@@ -185,7 +193,8 @@ static void settle(struct trib_node *node) {
             wake = other;
         trib_node_carry_out(node);
         if (node->state == NULL) return;
-        if (node->options.hooks.advanced != NULL) node->options.hooks.advanced(node->options.hooks.ctx, node);
+        if (node->options.hooks.advanced != NULL && !node->standby)
+            node->options.hooks.advanced(node->options.hooks.ctx, node);
         trib_node_carry_out(node);
         if (node->state == NULL) return;
         take_checkpoint(node);
@@ -212,6 +221,7 @@ static void on_wake(void *ctx) {
 static void on_committed(void *ctx, uint64_t position) {
     struct trib_node *node = ctx;
     node->committed = position;
+    if (trib_clock_ms() - node->opened_ms > node->retry_ms) node->retry_ms = REBUILD_MS; /* it lasts */
     trib_aggregator_unwritten(node->aggregator, trib_storage_backlog(node->storage));
     release_held(node);
     trib_timer_at(node->wake, 0);
@@ -233,45 +243,20 @@ static void on_checkpointed(void *ctx, const struct trib_error *err) {
 static void on_failed(void *ctx, const struct trib_error *err) {
     struct trib_node *node = ctx;
     node->suspect = err->status == TRIB_CORRUPT;
-    drop_roles(node, err->text);
+    drop_roles(node, err->text, true);
 }
 
 /* ---- making and unmaking ---- */
 
-static enum trib_status make_roles(struct trib_node *node, struct trib_error *err) {
-    const struct trib_node_options *o = &node->options;
-    bool edge = o->role == TRIB_ROLE_EDGE;
-    struct trib_aggregator_options parent = {.seed = trib_random_u64(),
-                                             .max_peers = o->parent->max_peers,
-                                             .budget_bytes = o->parent->in_flight_bytes,
-                                             .window_bytes = edge ? EDGE_WINDOW_BYTES : 0};
-    enum trib_status status =
-        trib_aggregator_new(&parent, node->state, &node->outbox, &node->aggregator, err);
-    if (status != TRIB_OK || node->client == NULL) return status;
-    struct trib_participant_options child = {.name = o->node->name,
-                                             .seed = trib_random_u64(),
-                                             .finish_on_bye = o->exit_when_finished,
-                                             .region = region_of,
-                                             .region_ctx = node};
-    return trib_participant_new(&child, node->state, &node->outbox, &node->participant, err);
-}
-
 static enum trib_status open_state(struct trib_node *node, struct trib_error *err) {
     const struct trib_node_options *o = &node->options;
-    struct trib_storage_options storage = {.reactor = node->reactor,
-                                           .path = node->database,
-                                           .config = o->store,
-                                           .ledger = {.role = o->node->role,
-                                                      .node = o->node->name,
-                                                      .build = TRIB_VERSION,
-                                                      .environment = o->environment},
-                                           .events = {.ctx = node,
-                                                      .committed = on_committed,
-                                                      .saved = on_saved,
-                                                      .checkpointed = on_checkpointed,
-                                                      .failed = on_failed}};
-    enum trib_status status = trib_node_open_store(node, &storage, err);
-    if (status == TRIB_OK) status = make_roles(node, err);
+    struct trib_storage_events events = {.ctx = node,
+                                         .committed = on_committed,
+                                         .saved = on_saved,
+                                         .checkpointed = on_checkpointed,
+                                         .failed = on_failed};
+    enum trib_status status = trib_node_open_store(node, &events, err);
+    if (status == TRIB_OK) status = trib_node_make_roles(node, err);
     if (status == TRIB_OK) {
         trib_log(o->log, TRIB_LOG_INFO, "store_open", "path=%s position=%" PRIu64 " version=%" PRIu64,
                  node->database, node->committed, node->state->version);
@@ -281,6 +266,7 @@ static enum trib_status open_state(struct trib_node *node, struct trib_error *er
 }
 
 static void close_state(struct trib_node *node) {
+    node->standby = false;
     drop_held(node);
     trib_aggregator_free(&node->aggregator);
     trib_participant_free(&node->participant);
@@ -292,17 +278,24 @@ static void close_state(struct trib_node *node) {
 static void on_rebuild(void *ctx) {
     struct trib_node *node = ctx;
     struct trib_error err;
-    if (node->state != NULL) return;
+    if (node->state != NULL && !node->standby) return;
+    if (node->standby && !node->suspect && trib_node_probe(node, &err) != TRIB_OK) {
+        trib_node_retry(node); /* why is told already */
+        return;
+    }
+    close_state(node);
     if (open_state(node, &err) == TRIB_OK) {
-        trib_log(node->options.log, TRIB_LOG_INFO, "store_recovered", "position=%" PRIu64,
-                 node->state->position);
+        trib_outbox_event(&node->outbox, node->state, trib_node_now_ms(node), true, TRIB_LOG_WARN,
+                          "store_recovered", "position=%" PRIu64 " after=\"%.300s\"", node->committed,
+                          node->why);
+        node->opened_ms = trib_clock_ms();
         settle(node);
         return;
     }
-    trib_log(node->options.log, TRIB_LOG_ERROR, "store_failed", "error=\"%s\" retry_ms=%d", err.text,
-             REBUILD_MS);
+    trib_log(node->options.log, TRIB_LOG_ERROR, "store_failed", "error=\"%s\" retry_ms=%" PRIu64, err.text,
+             node->retry_ms);
     close_state(node);
-    trib_timer_after(node->rebuild, REBUILD_MS);
+    trib_node_retry(node);
 }
 
 /* ---- stopping ---- */
@@ -344,7 +337,7 @@ void trib_node_stop(struct trib_node *node) {
 
 static bool answer_health(void *ctx, struct trib_buf *line) {
     struct trib_node *node = ctx;
-    bool well = node->state != NULL;
+    bool there = node->state != NULL, well = there && !node->standby;
     struct trib_json json = {.out = line};
     trib_json_begin(&json, '{');
     trib_json_key(&json, "name");
@@ -355,7 +348,11 @@ static bool answer_health(void *ctx, struct trib_buf *line) {
     trib_json_u64(&json, trib_node_now_ms(node) - node->started_ms);
     trib_json_key(&json, "store_failures");
     trib_json_u64(&json, node->writes_failed);
-    if (well) {
+    if (!well) {
+        trib_json_key(&json, "store_error");
+        trib_json_string(&json, node->why);
+    }
+    if (there) {
         struct trib_aggregator_status status = trib_aggregator_status(node->aggregator);
         const struct {
             const char *key;
@@ -426,6 +423,7 @@ enum trib_status trib_node_new(struct trib_node **out, const struct trib_node_op
     if (node == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory for a node");
     node->options = *options;
     node->held_end = &node->held;
+    node->retry_ms = REBUILD_MS;
     node->wall_offset_ms = trib_clock_wall_ms() - trib_clock_ms();
     node->started_ms = trib_node_now_ms(node);
     (void)snprintf(node->database, sizeof node->database, "%s/%s", options->store->path, options->database);
@@ -468,7 +466,7 @@ enum trib_status trib_node_run(struct trib_node *node, struct trib_error *err) {
 }
 
 bool trib_node_record(struct trib_node *node, struct trib_record *record) {
-    if (node->state == NULL) return false;
+    if (node->state == NULL || node->standby) return false;
     trib_rec_set(record, NOW, now_ms, trib_node_now_ms(node));
     bool done = trib_outbox_record(&node->outbox, node->state, record);
     trib_node_carry_out(node);

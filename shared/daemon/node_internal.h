@@ -10,7 +10,9 @@
 #include "shared/net/server.h"
 
 enum {
-    REBUILD_MS = 1000,                /* after a failed write, the store is tried again so often */
+    REBUILD_MS = 1000,                /* after a failed write, the store is tried again after this, */
+    REBUILD_MAX_MS = 8000,            /* ... up to this, */
+    PROBE_BYTES = 1024 * 1024,        /* ... where so much can be written */
     EDGE_WINDOW_BYTES = 1 << 20,      /* of an update on its way: gateways have less memory */
     BACKLOG_BYTES = 64 * 1024 * 1024, /* payloads waiting for the disk; beyond it children are not read */
     BACKLOG_RECORDS = 2048, /* and so many of any kind: 10,000 HELLOs at once are 10,000 records, and as many
@@ -39,7 +41,10 @@ struct trib_node {
     struct trib_participant *participant;
     struct held_send *held, **held_end;
     bool paused, checkpointing, stopping, finished;
-    bool suspect; /* a write found the store malformed: it is repaired before it is opened again */
+    bool standby; /* the disk cannot be written: there is an aggregator that serves, and no participant */
+    uint64_t retry_ms, opened_ms;
+    char why[500]; /* the store failed */
+    bool suspect;  /* a write found the store malformed: it is repaired before it is opened again */
     char endpoints[MAX_ENDPOINTS][TRIB_ENDPOINT_MAX + 1];
     char database[512];
 };
@@ -48,8 +53,16 @@ struct trib_node {
 void trib_node_carry_out(struct trib_node *node);
 /* Opens the store and rebuilds the state from it; a damaged one is repaired, as store.on_damage says. What is
  * to be written then first of all is in the outbox. On failure state and storage may be half made. */
-enum trib_status trib_node_open_store(struct trib_node *node, const struct trib_storage_options *options,
+enum trib_status trib_node_open_store(struct trib_node *node, const struct trib_storage_events *events,
                                       struct trib_error *err) TRIB_MUST_USE;
+enum trib_status trib_node_make_roles(struct trib_node *node, struct trib_error *err) TRIB_MUST_USE;
+/* The store failed and is halted: what is durable is read back, and an aggregator serves it that records
+ * nothing. False: not even that is possible; then nothing is made. */
+bool trib_node_stand_by(struct trib_node *node);
+/* Can the disk be written again? */
+enum trib_status trib_node_probe(const struct trib_node *node, struct trib_error *err) TRIB_MUST_USE;
+/* Tries again after a while, which doubles each time until the store lasts longer than that. */
+void trib_node_retry(struct trib_node *node);
 /* Reads the keys, then opens the uplink (an edge's) and the server. */
 enum trib_status trib_node_open_sockets(struct trib_node *node, struct trib_error *err) TRIB_MUST_USE;
 

@@ -79,7 +79,7 @@ static void on_crowded(void *ctx, bool shut, size_t open, size_t limit) {
 
 static void on_parent(void *ctx, const struct trib_incoming *in) {
     struct trib_node *node = ctx;
-    if (node->state == NULL) return;
+    if (node->participant == NULL) return;
     trib_participant_message(node->participant, trib_node_now_ms(node), in->head, in->head_bytes,
                              in->payload);
     trib_node_carry_out(node);

@@ -15,15 +15,32 @@ static void release(struct trib_node *node) {
     trib_state_free(&node->state);
 }
 
-static enum trib_status open_once(struct trib_node *node, const struct trib_storage_options *options,
-                                  struct trib_error *err) {
+static struct trib_storage_options options_of(const struct trib_node *node,
+                                              const struct trib_storage_events *events) {
+    const struct trib_node_options *o = &node->options;
+    return (struct trib_storage_options){.reactor = node->reactor,
+                                         .path = node->database,
+                                         .config = o->store,
+                                         .ledger = {.role = o->node->role,
+                                                    .node = o->node->name,
+                                                    .build = TRIB_VERSION,
+                                                    .environment = o->environment},
+                                         .events = *events};
+}
+
+static enum trib_status new_state(struct trib_node *node, struct trib_error *err) {
     const struct trib_node_options *o = &node->options;
     struct trib_state_limits limits = {.max_parameters = o->max_parameters,
                                        .ring_bytes = o->parent->ring_bytes};
     enum trib_status status = trib_state_new(o->role, &limits, &node->state, err);
-    if (status != TRIB_OK) return status;
-    trib_outbox_init(&node->outbox);
-    return trib_storage_open(&node->storage, options, node->state, err);
+    if (status == TRIB_OK) trib_outbox_init(&node->outbox);
+    return status;
+}
+
+static enum trib_status open_once(struct trib_node *node, const struct trib_storage_options *options,
+                                  struct trib_error *err) {
+    enum trib_status status = new_state(node, err);
+    return status == TRIB_OK ? trib_storage_open(&node->storage, options, node->state, err) : status;
 }
 
 /* TRIB_OK: it is worth another try. Else `why` stays the reason. */
@@ -58,8 +75,9 @@ static void tell(struct trib_node *node, const struct trib_store_damage *damage)
                           "what=\"%.400s\" %s", damage->what, damage->lost ? "lost=yes" : "lost=no");
 }
 
-enum trib_status trib_node_open_store(struct trib_node *node, const struct trib_storage_options *options,
+enum trib_status trib_node_open_store(struct trib_node *node, const struct trib_storage_events *events,
                                       struct trib_error *err) {
+    const struct trib_storage_options all = options_of(node, events), *options = &all;
     struct trib_store_damage damage = {.found = false};
     struct trib_error why;
     enum trib_status status = TRIB_OK;
@@ -84,4 +102,63 @@ enum trib_status trib_node_open_store(struct trib_node *node, const struct trib_
     if (now < node->state->now_ms) node->wall_offset_ms += node->state->now_ms - now;
     tell(node, &damage);
     return TRIB_OK;
+}
+
+/* ---- roles ---- */
+
+static uint64_t region_of(void *ctx) {
+    struct trib_node *node = ctx;
+    return trib_aggregator_region(node->aggregator);
+}
+
+static enum trib_status make_aggregator(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    bool edge = o->role == TRIB_ROLE_EDGE;
+    struct trib_aggregator_options options = {.seed = trib_random_u64(),
+                                              .max_peers = o->parent->max_peers,
+                                              .budget_bytes = o->parent->in_flight_bytes,
+                                              .window_bytes = edge ? EDGE_WINDOW_BYTES : 0};
+    return trib_aggregator_new(&options, node->state, &node->outbox, &node->aggregator, err);
+}
+
+enum trib_status trib_node_make_roles(struct trib_node *node, struct trib_error *err) {
+    const struct trib_node_options *o = &node->options;
+    enum trib_status status = make_aggregator(node, err);
+    if (status != TRIB_OK || node->client == NULL) return status;
+    struct trib_participant_options child = {.name = o->node->name,
+                                             .seed = trib_random_u64(),
+                                             .finish_on_bye = o->exit_when_finished,
+                                             .region = region_of,
+                                             .region_ctx = node};
+    return trib_participant_new(&child, node->state, &node->outbox, &node->participant, err);
+}
+
+/* ---- while the disk cannot be written ---- */
+
+bool trib_node_stand_by(struct trib_node *node) {
+    struct trib_error err;
+    enum trib_status status = new_state(node, &err);
+    if (status == TRIB_OK) status = trib_storage_reload(node->storage, node->state, &err);
+    if (status == TRIB_OK) status = make_aggregator(node, &err);
+    node->standby = status == TRIB_OK;
+    if (node->standby) {
+        node->committed = node->state->position;
+        trib_aggregator_refuse_writes(node->aggregator, 2 * REBUILD_MS);
+        return true;
+    }
+    trib_log(node->options.log, TRIB_LOG_WARN, "not_serving", "error=\"%s\"", err.text);
+    trib_outbox_release(&node->outbox);
+    trib_state_free(&node->state);
+    return false;
+}
+
+enum trib_status trib_node_probe(const struct trib_node *node, struct trib_error *err) {
+    struct trib_storage_events none = {.ctx = NULL};
+    struct trib_storage_options options = options_of(node, &none);
+    return trib_storage_probe(&options, PROBE_BYTES, err);
+}
+
+void trib_node_retry(struct trib_node *node) {
+    trib_timer_after(node->rebuild, node->retry_ms);
+    node->retry_ms = node->retry_ms * 2 > REBUILD_MAX_MS ? REBUILD_MAX_MS : node->retry_ms * 2;
 }

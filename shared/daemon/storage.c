@@ -361,22 +361,50 @@ static void write_rest(struct trib_storage *s) {
     }
 }
 
+static void end_thread(struct trib_storage *s) {
+    trib_watch_free(&s->watch);
+    trib_timer_free(&s->batch_timer);
+    if (s->actor == NULL) return;
+    trib_actor_stop(s->actor);
+    struct request *request;
+    while ((request = trib_actor_take(s->actor)) != NULL) {
+        if (request->status != TRIB_OK) s->failed = true;
+        free_request(request);
+    }
+    trib_actor_free(&s->actor);
+}
+
+static void drop_queue(struct trib_storage *s) {
+    for (size_t i = s->queue_first; i < s->queue_count; i++) trib_record_free(&s->queue[i]);
+    s->queue_first = s->queue_count = 0;
+    s->backlog = 0;
+}
+
+void trib_storage_halt(struct trib_storage *s) {
+    s->failed = true;
+    end_thread(s);
+    drop_queue(s);
+    trib_store_checkpoint_abort(s->store);
+}
+
+enum trib_status trib_storage_reload(struct trib_storage *s, struct trib_state *state,
+                                     struct trib_error *err) {
+    struct loading loading = {.storage = s, .state = state};
+    return trib_store_recover(s->store, load_checkpoint, load_record, &loading, err);
+}
+
+enum trib_status trib_storage_probe(const struct trib_storage_options *options, size_t bytes,
+                                    struct trib_error *err) {
+    struct trib_store_options store = store_options(options);
+    return trib_store_probe(&store, bytes, err);
+}
+
 void trib_storage_close(struct trib_storage **storage) {
     struct trib_storage *s = *storage;
     if (s == NULL) return;
-    trib_watch_free(&s->watch);
-    trib_timer_free(&s->batch_timer);
-    if (s->actor != NULL) {
-        trib_actor_stop(s->actor);
-        struct request *request;
-        while ((request = trib_actor_take(s->actor)) != NULL) {
-            if (request->status != TRIB_OK) s->failed = true;
-            free_request(request);
-        }
-        trib_actor_free(&s->actor);
-    }
+    end_thread(s);
     if (s->store != NULL && s->group != NULL) write_rest(s);
-    for (size_t i = s->queue_first; i < s->queue_count; i++) trib_record_free(&s->queue[i]);
+    drop_queue(s);
     trib_free(s->queue);
     trib_free(s->group);
     trib_store_close(&s->store);

@@ -45,6 +45,16 @@ bool trib_storage_has_lost(const struct trib_storage *storage);
 /* Writes what is queued (unless it has failed), syncs, ends the thread. NULL is fine. */
 void trib_storage_close(struct trib_storage **storage);
 
+/* After `failed`: ends the thread and drops what is queued. What is durable can still be read; the rest is to
+ * be closed soon. */
+void trib_storage_halt(struct trib_storage *storage);
+/* Then: rebuilds `state` (new and empty) from what is durable. */
+enum trib_status trib_storage_reload(struct trib_storage *storage, struct trib_state *state,
+                                     struct trib_error *err) TRIB_MUST_USE;
+/* trib_store_probe. */
+enum trib_status trib_storage_probe(const struct trib_storage_options *options, size_t bytes,
+                                    struct trib_error *err) TRIB_MUST_USE;
+
 /* Queues a record; it is taken over (set to NULL). */
 enum trib_status trib_storage_write(struct trib_storage *storage, struct trib_record **record) TRIB_MUST_USE;
 /* Sends what is queued, if no batch is on its way. Called at the end of every turn; may call `failed`. */

@@ -198,7 +198,6 @@ enum trib_status trib_store_replay(struct trib_store *store, uint64_t from, uint
                                    take_checkpoint checkpoint, take_record record, void *ctx,
                                    struct trib_error *err) {
     struct replay replay = {store, record, ctx, -1, 0, from, until, from};
-    if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
     /* One view of the rows for all of it. */
     enum trib_status status = store->read_only ? trib_sql_exec(store->db, "BEGIN", err) : TRIB_OK;
     if (status != TRIB_OK) return status;

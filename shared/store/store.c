@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PLACES_A_CALL = 64, HARDEN_BYTES = 256 * 1024 };
+enum { PLACES_A_CALL = 64, HARDEN_BYTES = 256 * 1024 /* of a file written at once */ };
 
 static enum trib_status set_paths(struct trib_store *store, const char *path, struct trib_error *err) {
     const char *slash = strrchr(path, '/');
@@ -198,6 +198,36 @@ enum trib_status trib_store_open(const struct trib_store_options *options, struc
         status =
             options->read_only ? open_to_read(*out, options->vfs, err) : open_to_write(*out, options, err);
     if (status != TRIB_OK) trib_store_close(out);
+    return status;
+}
+
+static enum trib_status write_probe(const struct trib_store *store, const char *path, uint8_t *piece,
+                                    size_t bytes, struct trib_error *err) {
+    const struct trib_file_ops *files = store->files;
+    int fd;
+    enum trib_status status = file_open(files, path, O_RDWR | O_CREAT | O_TRUNC, &fd, err);
+    for (size_t at = 0; at < bytes && status == TRIB_OK; at += HARDEN_BYTES) {
+        struct iovec part = {piece, bytes - at < HARDEN_BYTES ? bytes - at : HARDEN_BYTES};
+        status = file_write(files, fd, &part, 1, at, path, err);
+    }
+    if (status == TRIB_OK && files->sync(files->ctx, fd) != 0)
+        status = trib_fail_errno(err, "cannot sync %s", path);
+    file_close(files, &fd);
+    (void)files->unlink(files->ctx, path);
+    return status;
+}
+
+enum trib_status trib_store_probe(const struct trib_store_options *options, size_t bytes,
+                                  struct trib_error *err) {
+    struct trib_store *store = NULL;
+    char path[PATH_BYTES];
+    uint8_t *piece = trib_alloc(HARDEN_BYTES);
+    enum trib_status status = piece != NULL ? store_new(options, &store, err)
+                                            : trib_fail(err, TRIB_NOMEM, "no memory to try the disk");
+    if (status == TRIB_OK)
+        status = write_probe(store, path_join(path, store->folder, "store.probe"), piece, bytes, err);
+    trib_free(piece);
+    trib_store_close(&store);
     return status;
 }
 

@@ -9,6 +9,7 @@
  *     DIR/segments/%016x.spare  one that nothing needs any more; the next segment is written over it
  *     DIR/checkpoints/%016x.ckp what was written into the sink; its length and CRC32C are in its row
  *     DIR/damaged-<n>/          what a repair set aside, and report.txt
+ *     DIR/store.probe           while trib_store_probe writes it
  *     DIR/store.lost            a repair lost records, and the node has not taken a new incarnation yet
  *
  * Order of a write: payloads into the segment, one fdatasync, then one transaction with the rows. So a row's
@@ -104,7 +105,8 @@ enum trib_status trib_store_write(struct trib_store *store, const struct trib_re
 /* Reads back what is there: `checkpoint` once, if there is one, with its position and content; then `record`
  * for every record after it, in order. The record, its texts and its payload are the store's until the
  * callback returns (trib_blob_ref keeps a payload). A callback's failure ends it and is returned.
- * TRIB_CORRUPT, with the position, if a checksum does not match or something is missing. */
+ * TRIB_CORRUPT, with the position, if a checksum does not match or something is missing. After a failed write
+ * it still reads what is durable. */
 enum trib_status trib_store_recover(struct trib_store *store,
                                     enum trib_status (*checkpoint)(void *ctx, uint64_t position,
                                                                    const struct trib_feed *feed,
@@ -112,6 +114,11 @@ enum trib_status trib_store_recover(struct trib_store *store,
                                     enum trib_status (*record)(void *ctx, const struct trib_record *record,
                                                                struct trib_error *err),
                                     void *ctx, struct trib_error *err) TRIB_MUST_USE;
+
+/* Whether so much can be written and synced in the store's folder; what was written is deleted again. For one
+ * who waits until a disk is mended; another process, or this one, may have the store open. */
+enum trib_status trib_store_probe(const struct trib_store_options *options, size_t bytes,
+                                  struct trib_error *err) TRIB_MUST_USE;
 
 /* ---- damage ---- */
 

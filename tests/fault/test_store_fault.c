@@ -201,14 +201,14 @@ static void test_disk_full_in_mid_write(void **state) {
 
 static void test_power_goes_at_every_operation(void **state) {
     (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++)
+    for (uint64_t seed = 0; seed < 8; seed++)
         run("power gone", (struct simfs_faults){.crash_at = 1}, 1000 * seed);
 }
 
 /* Errors again and again, then the power; on the same disk, over many lives. */
 static void test_many_lives(void **state) {
     (void)state;
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < 40; seed++) {
         struct simfs *disk = simfs_new(seed);
         struct outcome o = {0};
         for (int life = 0; life < 20; life++) {

@@ -25,16 +25,44 @@ edge.store.mkdir(parents=True)
 MOUNTED = ctypes.CDLL(None).unshare(CLONE_NEWNS) == 0 and mount("--make-rprivate", "/") and mount("-t", "tmpfs", "-o", "size=1200k", "tmpfs", edge.store)
 
 
+known = None  # a child that the edge has known since before
+
+
 @case
 def test_fills():
     """the disk is full: store_failed names the cause, the health line says that it is not well"""
     if not MOUNTED:
         raise harness.Skip("a tmpfs cannot be mounted here")
+    global known
     harness.start_tree(cloud, edge, device)
+    known = harness.Peer(edge, "known")
+    known.hello()
+    known.pull()
     edge.wait_log(r"store_failed .*(full|No space left)")
     edge.wait_health(lambda line: line["well"] is False and line["store_failures"] > 0, "it is not well")
     check(cloud.health()["well"], "the cloud is not disturbed")
+    check("full" in edge.health()["store_error"] or "space" in edge.health()["store_error"], "the health line says why")
     check(device.health()["well"], "the device waits")
+
+
+@case
+def test_serves():
+    """what is published is served meanwhile to those who are known; what would have to be written is refused for now"""
+    if not MOUNTED:
+        raise harness.Skip("as above")
+    known.close()
+    known.connect()
+    known.hello()
+    model = known.pull()
+    check(model["to_version"] > 0, f"a version of the run: {model}")
+    known.send("PING", token=5)
+    same(known.expect("PONG")[0]["token"], 5, "the pong")
+    known.push(bytes(100), codec="int8")
+    check(known.error("store")["wait_ms"] > 0, "it says when to try again")
+    stranger = harness.Peer(edge, "stranger")
+    stranger.hello("store")
+    stranger.close()
+    check(edge.health()["well"] is False, "it is still not well")
 
 
 @case
@@ -44,6 +72,9 @@ def test_recovers():
         raise harness.Skip("as above")
     check(mount("-o", "remount,size=200m", edge.store), "the disk grows")
     edge.wait_log(r"store_recovered ")
+    edge.wait_health(lambda line: line["well"], "it is well again")
+    check("full" in edge.one("SELECT detail FROM events WHERE event = 'store_recovered'")
+          or "space" in edge.one("SELECT detail FROM events WHERE event = 'store_recovered'"), "the ledger says what it was")
     before = device.health()["accepted"]
     device.wait_count("accepted", before + 3, deadline_s=40)
 

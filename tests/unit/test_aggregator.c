@@ -272,6 +272,9 @@ static void test_store_that_cannot_write(void **unused) {
     struct trib_msg hello = role_hello("b", 12, 1);
     role_deliver(&node, 2, NULL, &hello, NULL);
     (void)role_error(&node, TRIB_CODE_STORE);
+    session = role_join(&node, 1, "a", 11); /* known before: it needs no record */
+    (void)role_pulled(&node, session, NULL);
+    push.session = session;
     assert_int_equal(node.record_count, records);
     trib_aggregator_refuse_writes(node.aggregator, 0);
     assert_int_equal(role_update(&node, 1, push, 1.0f)->verdict, TRIB_ACCEPTED);

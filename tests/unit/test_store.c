@@ -395,7 +395,13 @@ static void test_disk_full_in_segment(void **state) {
     assert_int_equal(kit_write(store, 4, 1000, &err), TRIB_IO);
     assert_non_null(strstr(err.text, "No space left on device"));
     assert_int_equal(trib_store_position(store), 4);
+    expect_recovered(store, 0, 4, 1000); /* what is durable can be read all the same */
+    struct trib_store_options probed = {.path = kit->path, .files = &files};
+    assert_int_equal(trib_store_probe(&probed, 100000, &err), TRIB_IO);
+    assert_non_null(strstr(err.text, "No space left on device"));
     left = 1 << 20;
+    assert_int_equal(trib_store_probe(&probed, 100000, &err), TRIB_OK);
+    assert_false(exists(kit, "store.probe"));
     assert_int_equal(kit_write(store, 1, 10, &err), TRIB_IO);
     assert_non_null(strstr(err.text, "opened again"));
     trib_store_close(&store);
