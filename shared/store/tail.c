@@ -2,11 +2,13 @@
  *
  * A crash leaves at most one group of payloads without its rows. Two synced groups without rows mean that
  * rows were lost afterwards (a damaged database or write-ahead log), and that is refused, not cut. */
+#include "shared/base/bytes.h"
 #include "shared/store/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 
 struct settle {
     struct trib_store *store;
@@ -88,6 +90,17 @@ static bool needs_last(const struct settle *settle) {
     return settle->position > settle->store->checkpoint_position;
 }
 
+/* Else it would be appended to, and what it has would be judged by rules that are not its own. */
+static enum trib_status check_format(const struct segments *segments, int fd, const char *path,
+                                     struct trib_error *err) {
+    uint8_t magic[8] = {0}, ours[8];
+    size_t got = 0;
+    trib_put_u64(ours, SEGMENT_MAGIC);
+    enum trib_status status = file_read(segments->files, fd, magic, sizeof magic, 0, &got, err);
+    if (status != TRIB_OK || memcmp(magic, ours, 7) != 0 || magic[7] <= ours[7]) return status;
+    return trib_fail(err, TRIB_NEWER, "%s: written by a newer version of this program; use that one", path);
+}
+
 static enum trib_status check_segment(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
     struct settle *settle = ctx;
     struct segments *segments = &settle->store->segments;
@@ -97,7 +110,8 @@ static enum trib_status check_segment(void *ctx, uint64_t number, const char *pa
     enum trib_status status = file_open(segments->files, path, O_RDONLY, &fd, err);
     if (status != TRIB_OK) return status;
     uint64_t from = number == settle->last_segment ? settle->end : SEGMENT_HEADER_BYTES, bytes = 0;
-    status = file_size(segments->files, fd, path, &bytes, err);
+    status = check_format(segments, fd, path, err);
+    if (status == TRIB_OK) status = file_size(segments->files, fd, path, &bytes, err);
     if (status == TRIB_OK && number == settle->last_segment && bytes < settle->end && needs_last(settle)) {
         status = trib_fail(err, TRIB_CORRUPT,
                            "%s ends at byte %" PRIu64 ", the payload of position %" PRIu64 " at %" PRIu64

@@ -64,8 +64,7 @@ class Federation:
         parents = [self.edges[0], self.edges[-1], self.edges[0], self.edges[1]]
         self.fleets = [harness.devices(parent, f"{name}-fleet-{i}", first=2 * i, count=2, devices__workers=1,
                                        log__level="debug") for i, parent in enumerate(parents)]
-        for fleet in self.fleets[:3]:  # the fourth begins anew each time
-            fleet.settings["spool.path"] = fleet.folder / "spool"
+        del self.fleets[3].settings["spool.path"]  # its devices begin anew each time
         self.fleets[0].settings["spool.model"] = "true"
         self.fleet_parents = list(zip(self.fleets, parents))
         self.node_parents = [(self.cloud, None), *((edge, edge.parent) for edge in self.edges)]

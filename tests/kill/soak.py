@@ -78,8 +78,8 @@ class Soak:
         for i, parent in enumerate((self.edge_1, self.edge_2, self.edge_3, self.edge_1)):
             fleet = harness.devices(parent, f"fleet-{i}", first=3 * i, count=3, devices__workers=1, speed__delay=400,
                                     log__level="debug")
-            if i != 3:
-                fleet.settings["spool.path"] = fleet.folder / "spool"
+            if i == 3:
+                del fleet.settings["spool.path"]  # its devices begin anew each time
             self.parents.append((fleet, parent))
         self.due = []
         self.visitors = 0

@@ -121,6 +121,7 @@ class Daemon:
         self.settings.update(settings or {})
         self.env = {**os.environ, **(env or {})}
         self.log_path = self.folder / "log"
+        self.bin = BIN  # where its program is
         self.process = None
         self.log_from = 0  # of the running process
 
@@ -128,7 +129,7 @@ class Daemon:
         """Starts it, again too: on the same store, with the same settings but for `changes` (dots as __)."""
         check(self.process is None, f"{self.name} runs already")
         self.settings.update({key.replace("__", "."): value for key, value in changes.items()})
-        command = self.wrapper + [str(BIN / f"tributary-{self.role}")] + self.words
+        command = self.wrapper + [str(self.bin / f"tributary-{self.role}")] + self.words
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         self.log_from = self.log_path.stat().st_size if self.log_path.exists() else 0

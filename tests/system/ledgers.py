@@ -80,15 +80,15 @@ class Ledger:
                                   f"the versions in it {forward['samples'] - left}")
                 return
 
-    def check_spooled(self, name):
+    def check_spooled(self, told_updates):
         """A device with a spool is the same over its restarts, and every number that it made was judged."""
-        for device in sorted({key[0] for key in self.rows if key[0].rsplit("-", 1)[0] == name}):
-            lives = sorted({key[1] for key in self.rows if key[0] == device})
-            numbers = sorted(key[2] for key in self.rows if key[0] == device)
+        for device in sorted({device for device, _, _ in told_updates}):
+            lives = {incarnation for name, incarnation, _ in told_updates if name == device}
+            numbers = sorted(key[2] for key in self.rows if key[0] == device and key[1] in lives)
             if len(lives) != 1:
-                self.wrong.append(f"{self.name} knows {len(lives)} incarnations of {device}, which has a spool")
+                self.wrong.append(f"{device} has a spool, and {len(lives)} incarnations")
             elif numbers != list(range(1, len(numbers) + 1)):
-                self.wrong.append(f"{self.name} has not judged every number of {device}: {numbers[-1]} is the last of "
+                self.wrong.append(f"{self.name} has not judged every number of {device}: {numbers[-1:]} is the last of "
                                   f"{len(numbers)}")
 
     def place(self, key):
@@ -143,12 +143,13 @@ def audit(fleets, parents):
     for node, parent in parents:
         ledgers[node.name] = Ledger(node, ledgers[parent.name] if parent else None)
     places, accepted, lost = collections.Counter(), 0, 0
+    updates = {fleet.name: set(told(fleet)) for fleet, _ in fleets}
     for fleet, parent in fleets:
         if fleet.settings.get("spool.path"):
-            ledgers[parent.name].check_spooled(fleet.name)
+            ledgers[parent.name].check_spooled(updates[fleet.name])
     wrong = [line for ledger in ledgers.values() for line in ledger.wrong]
     for fleet, parent in fleets:
-        for update in set(told(fleet)):
+        for update in updates[fleet.name]:
             accepted += 1
             place = ledgers[parent.name].place(update)
             if place is None:

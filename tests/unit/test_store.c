@@ -221,6 +221,21 @@ static void test_second_process_is_refused(void **state) {
     trib_store_close(&store);
 }
 
+/* A segment of a newer program is neither cut nor appended to, nor taken for damage. */
+static void test_newer_segment_is_left_alone(void **state) {
+    const struct kit *kit = *state;
+    struct trib_store *store = open_store(kit);
+    write_records(store, 3, 10);
+    trib_store_close(&store);
+    char path[512], version = '2';
+    kit_file(kit, "segments/0000000000000001.seg", path);
+    FILE *f = fopen(path, "r+b");
+    assert_int_equal(fseek(f, 7, SEEK_SET), 0);
+    assert_int_equal(fwrite(&version, 1, 1, f), 1);
+    (void)fclose(f);
+    expect_refused(kit, TRIB_NEWER, "newer version");
+}
+
 static void test_newer_schema_is_left_alone(void **state) {
     const struct kit *kit = *state;
     struct trib_store *store = open_store(kit);
@@ -493,6 +508,7 @@ int main(void) {
         T(test_abandoned_checkpoint),
         T(test_second_process_is_refused),
         T(test_newer_schema_is_left_alone),
+        T(test_newer_segment_is_left_alone),
         T(test_foreign_files_are_refused),
         T(test_flipped_row),
         T(test_lost_rows_are_noticed),
