@@ -288,9 +288,9 @@ static enum trib_status measure(struct bench *bench, const struct line *line, in
     struct bench_program cloud = {0};
     struct peer peer = {0};
     char layers[96];
-    /* 784 x H + H and H x 10 + 10 parameters. */
-    size_t hidden = (bytes / sizeof(float) - 10) / 795;
-    (void)snprintf(layers, sizeof layers, "plan.layers=[dense(%zu), dense(10)]", hidden);
+    /* Of 784 inputs: 785 x H, then 1,000 x (H + 1), then 10 x 1,001 parameters. */
+    size_t hidden = (bytes / sizeof(float) - 11010) / 1785, parameters = 1785 * hidden + 11010;
+    (void)snprintf(layers, sizeof layers, "plan.layers=[dense(%zu), dense(1000), dense(10)]", hidden);
     const char *const options[] = {"listen=[\"tcp://10.77.0.1:*\"]",
                                    "allow_insecure=true",
                                    "plan.model=layers",
@@ -309,7 +309,7 @@ static enum trib_status measure(struct bench *bench, const struct line *line, in
         status = bench_program_start(&cloud, &folder, "tributary-cloud", "cloud", options, err);
     if (status == TRIB_OK) status = enter(line->child, home, err);
     if (status == TRIB_OK) status = open_peer(&peer, cloud.endpoint, err);
-    if (status == TRIB_OK) status = talk(&peer, (hidden * 795 + 10) * sizeof(float), err);
+    if (status == TRIB_OK) status = talk(&peer, parameters * sizeof(float), err);
     if (status == TRIB_OK) report(bench, &peer, "up", &peer.up);
     if (status == TRIB_OK) report(bench, &peer, "down", &peer.down);
     if (peer.pings != NULL) close_peer(&peer);
