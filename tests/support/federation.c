@@ -156,7 +156,16 @@ trib_child_route federation_route(const struct federation *fed, size_t child) {
     return (trib_child_route)child << 32 | fed->nodes[child].connection;
 }
 
-static void deliver_later(struct federation *fed, const struct federation_link *link, struct event event,
+/* When the last byte of it has left. */
+static uint64_t send_over(struct federation *fed, struct federation_link *link, bool up, size_t bytes) {
+    uint64_t now_us = fed->now_ms * 1000, *free_us = &link->free_us[up];
+    link->bytes[up] += bytes;
+    if (link->rate == 0) return fed->now_ms;
+    *free_us = (*free_us > now_us ? *free_us : now_us) + bytes * 1000000 / link->rate;
+    return (*free_us + 999) / 1000;
+}
+
+static void deliver_later(struct federation *fed, struct federation_link *link, struct event event,
                           const struct trib_action *action) {
     event.kind = EVENT_MESSAGE;
     event.frame = trib_alloc(action->frame_bytes);
@@ -169,7 +178,8 @@ static void deliver_later(struct federation *fed, const struct federation_link *
     memcpy(event.frame, action->frame, action->frame_bytes);
     if (payload_bytes > 0)
         memcpy(trib_blob_mutable(event.payload), trib_blob_data(action->payload), payload_bytes);
-    event.at_ms = fed->now_ms + link->latency_ms + trib_rng_below(&fed->rng, link->jitter_ms + 1);
+    event.at_ms = send_over(fed, link, event.up, action->frame_bytes + payload_bytes) + link->latency_ms +
+                  trib_rng_below(&fed->rng, link->jitter_ms + 1);
     if (!fed->calm && link->late > 0 && trib_rng_unit(&fed->rng) < link->late)
         event.at_ms += trib_rng_below(&fed->rng, link->late_ms + 1);
     federation_push(fed, event);
@@ -183,7 +193,7 @@ static void transmit(struct federation *fed, size_t from, struct trib_action *ac
     fed->messages++;
     if (hooks->sent != NULL) hooks->sent(hooks->ctx, from, to, action);
     if (to >= fed->node_count) return;
-    const struct federation_link *link = &fed->nodes[child].link;
+    struct federation_link *link = &fed->nodes[child].link;
     int copies = 1;
     if (!fed->calm && trib_rng_unit(&fed->rng) < link->lose) copies = 0;
     if (!fed->calm && trib_rng_unit(&fed->rng) < link->repeat) copies = 2;
@@ -335,6 +345,7 @@ static void take_message(struct federation *fed, const struct event *event) {
     if (event->up) {
         size_t child = (size_t)(event->route >> 32);
         if (node->aggregator == NULL) return;
+        if (fed->nodes[child].link.rate > 0 && event->route != federation_route(fed, child)) return;
         trib_aggregator_message(node->aggregator, node_now(fed, node), event->route,
                                 fed->options.named ? fed->nodes[child].name : NULL, event->frame,
                                 event->frame_bytes, event->payload);
@@ -359,6 +370,7 @@ static void handle(struct federation *fed, struct event *event) {
     case EVENT_COMMITTED: committed(fed, event->node); break;
     case EVENT_CONNECT:
         node->connection++;
+        node->link.free_us[0] = node->link.free_us[1] = 0;
         trib_participant_connected(node->participant, node_now(fed, node));
         break;
     case EVENT_TRAINED:
@@ -461,6 +473,22 @@ uint64_t federation_run(struct federation *fed, uint64_t until_ms,
 
 void federation_calm(struct federation *fed) {
     fed->calm = true;
+}
+
+void federation_break(struct federation *fed, size_t index) {
+    struct node *node = &fed->nodes[index];
+    if (node->state == NULL) return;
+    node->connection++;
+    node->link.free_us[0] = node->link.free_us[1] = 0;
+    struct trib_msg msg = {.type = TRIB_ERROR};
+    struct trib_buf buf;
+    trib_buf_init(&buf, 0);
+    trib_msg_set(&msg, CODE, code, TRIB_CODE_HELLO);
+    trib_msg_encode(&msg, &buf);
+    trib_participant_message(node->participant, node_now(fed, node), buf.data, buf.size, NULL);
+    trib_buf_release(&buf);
+    carry_out(fed, index);
+    poll_node(fed, index);
 }
 
 void federation_cut(struct federation *fed, size_t node, bool cut) {

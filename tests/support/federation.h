@@ -51,6 +51,10 @@ struct federation_link {
     double lose, repeat; /* chances of a message */
     double late;         /* ... to be on its way for up to late_ms more */
     uint64_t late_ms;
+    uint64_t rate; /* bytes/s each way; messages then keep their order, and what waits for the line is lost
+                      with its connection. 0: no limit */
+    uint64_t free_us[2]; /* federation's own: the line has sent everything, down and up */
+    uint64_t bytes[2];   /* that it has taken */
 };
 
 struct federation_options {
@@ -121,6 +125,9 @@ void federation_move(struct federation *fed, size_t node, size_t parent);
 void federation_begin_run(struct federation *fed);
 /* A role was called by somebody else: its actions are carried out. */
 void federation_settle(struct federation *fed, size_t node);
+/* The connection between a node and its parent ends, with all that is on its way; the node is told so, as by
+ * a parent that does not know its session, and comes back. */
+void federation_break(struct federation *fed, size_t node);
 /* Cuts (or mends) the connection between a node and its parent. */
 void federation_cut(struct federation *fed, size_t node, bool cut);
 /* hooks.alarm is called with `what` at that time. */
