@@ -30,7 +30,7 @@ static void close_session(struct trib_aggregator *a, struct session *s) {
     if (s->number == 0) return;
     trib_aggregator_forget_offer(a, s);
     trib_aggregator_drop_incoming(a, s);
-    trib_outbound_drop(&s->outgoing);
+    trib_aggregator_drop_outgoing(a, s);
     trib_free(s->offer);
     a->region_known = false;
     if (s->active) a->status.active--;
@@ -58,7 +58,9 @@ void trib_aggregator_free(struct trib_aggregator **aggregator) {
 }
 
 struct trib_aggregator_status trib_aggregator_status(const struct trib_aggregator *a) {
-    return a->status;
+    struct trib_aggregator_status status = a->status;
+    status.sending = a->sending;
+    return status;
 }
 
 size_t trib_aggregator_send(struct trib_aggregator *a, trib_child_route route, uint64_t after,
@@ -356,6 +358,7 @@ static void on_session(struct trib_aggregator *a, struct session *s, const struc
     case TRIB_CHUNK: trib_aggregator_on_chunk(a, s, msg, payload); break;
     case TRIB_CREDIT:
         if (msg->number != s->outgoing.number) break;
+        s->sent_ms = a->now_ms;
         trib_outbound_grant(&s->outgoing, a->now_ms, (size_t)msg->offset, (size_t)msg->chunk_bytes,
                             (size_t)msg->window_bytes);
         trib_aggregator_send_pieces(a, s);
@@ -427,11 +430,13 @@ void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_ch
 static void look_over(struct trib_aggregator *a) {
     if (a->now_ms - a->liveness_ms < LIVENESS_MS) return;
     a->liveness_ms = a->now_ms;
+    trib_aggregator_look_at_pressure(a);
     uint64_t limit = 3 * a->state->plan.heartbeat_ms;
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *s = &a->sessions[i];
         if (s->number == 0) continue;
         trib_aggregator_look_at_transfer(a, s);
+        trib_aggregator_look_at_outgoing(a, s);
         /* What it says waits behind its own pieces. */
         uint64_t pieces_ms = s->incoming.blob != NULL ? trib_pace_drain_ms(&s->pace) : 0;
         if (!s->active || a->now_ms - s->last_seen_ms <= limit + pieces_ms) continue;

@@ -69,7 +69,11 @@ struct trib_aggregator_status {
     uint64_t in_flight_bytes; /* room that updates have which come in pieces */
     uint64_t parked_bytes;    /* pieces of those that had to give their room to others */
     uint64_t offers_waiting;  /* updates that wait for room */
-    uint64_t staleness_sum;   /* of accepted updates */
+    uint64_t sending;         /* children that are being sent models in pieces */
+    uint64_t turned_away;     /* PULLs answered with WAIT for lack of room, since start */
+    bool behind;            /* more comes than this node takes in: since the event `behind`, to `caught_up` */
+    uint64_t behind_count;  /* so often since start */
+    uint64_t staleness_sum; /* of accepted updates */
 };
 struct trib_aggregator_status trib_aggregator_status(const struct trib_aggregator *a);
 

@@ -17,7 +17,12 @@ enum {
     DRAIN_MS = 100,     /* a child comes back so soon while a publication waits for snapshots to be sent */
     PATIENCE_MS = 2000, /* which it does at most so long */
     MADE_MAX = 16,      /* payloads for several children that are in memory at once */
-    WAIT_MS = 1000      /* how long a child is told to wait when nobody knows */
+    WAIT_MS = 1000,     /* how long a child is told to wait when nobody knows */
+    TURN_MAX_MS = 60 * 1000,  /* ... and at most, when its turn is far off */
+    SENDING_EACH = 64 * 1024, /* of the budget, for each child that is being sent a model in pieces */
+    SENDING_LEAST = 16,       /* ... and so many in any case */
+    BEHIND_MS = 1000,         /* under pressure for so long: it is told; */
+    CAUGHT_UP_MS = 5000       /* and again after so long without */
 };
 
 /* An update that a child wants to send in pieces. */
@@ -43,6 +48,8 @@ struct session {
     bool parked;
     uint64_t piece_ms; /* when its last piece came, or it was let in */
     struct trib_outbound outgoing;
+    uint64_t sent_ms;  /* when its child last asked for more of it */
+    bool sending;      /* it counts as one who is being sent something */
     size_t offer_next; /* FIFO of those that wait: slot + 1, 0: none */
 };
 
@@ -84,10 +91,15 @@ struct trib_aggregator {
     uint64_t evaluated_version;
     float evaluated_accuracy;
     size_t made_count;
-    struct made made[MADE_MAX]; /* oldest first */
-    uint64_t postponed_ms;      /* since when a publication has waited; 0: none does */
-    uint64_t unwritten_bytes;   /* payloads that the driver has not written yet, */
-    bool unwritten_told;        /* if it tells */
+    struct made made[MADE_MAX];   /* oldest first */
+    uint64_t postponed_ms;        /* since when a publication has waited; 0: none does */
+    uint64_t unwritten_bytes;     /* payloads that the driver has not written yet, */
+    bool unwritten_told;          /* if it tells */
+    size_t sending;               /* children that are being sent models in pieces, and go on taking them */
+    uint64_t turn_at_ms;          /* when the next one that is turned away comes back */
+    double turn_each_ms;          /* one is served so often, of late */
+    uint64_t served_ms;           /* when the last one was */
+    uint64_t pressed_ms, calm_ms; /* since when there is pressure, or none after some; 0: not so */
     struct trib_aggregator_status status;
 };
 
@@ -144,8 +156,21 @@ void trib_aggregator_commit_due(struct trib_aggregator *a, uint64_t *wake_ms);
 /* serve.c */
 void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg);
 void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *session);
+/* Ends the sending of a model in pieces, if one is under way. */
+void trib_aggregator_drop_outgoing(struct trib_aggregator *a, struct session *session);
+/* Who does not take what it is sent holds up nobody. Called now and then for each session. */
+void trib_aggregator_look_at_outgoing(struct trib_aggregator *a, struct session *session);
 /* Tells children of a new version; *wake_ms is when the next publication is allowed. */
 void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms);
+
+/* pressure.c */
+/* Does what is offered outrun this node? Tells when that begins and ends. */
+void trib_aggregator_look_at_pressure(struct trib_aggregator *a);
+/* A child is turned away for lack of room: in how many ms it shall come back, each a turn later than the one
+ * before, at least `least_ms`. */
+uint64_t trib_aggregator_next_turn(struct trib_aggregator *a, uint64_t least_ms);
+/* Somebody was served. */
+void trib_aggregator_turn_done(struct trib_aggregator *a);
 
 /* payloads.c */
 /* The increments after `from` in one payload with one reference, and the version that they lead to: the

@@ -92,6 +92,39 @@ static void wait_for(struct trib_aggregator *a, struct session *session, uint64_
     (void)trib_aggregator_send(a, session->route, 0, &msg, NULL);
 }
 
+/* For lack of room: it comes back in its turn, and not when ADVANCE calls everybody. */
+static void turn_away(struct trib_aggregator *a, struct session *session, uint64_t least_ms) {
+    wait_for(a, session, trib_aggregator_next_turn(a, least_ms));
+    session->waiting = false;
+    a->status.turned_away++;
+}
+
+/* ---- in pieces ---- */
+
+static void count_sending(struct trib_aggregator *a, struct session *session, bool sending) {
+    if (session->sending == sending) return;
+    session->sending = sending;
+    a->sending += sending ? 1 : (size_t)-1;
+}
+
+void trib_aggregator_drop_outgoing(struct trib_aggregator *a, struct session *session) {
+    count_sending(a, session, false);
+    trib_outbound_drop(&session->outgoing);
+}
+
+void trib_aggregator_look_at_outgoing(struct trib_aggregator *a, struct session *session) {
+    if (session->outgoing.payload == NULL) return;
+    uint64_t quiet_ms = a->now_ms - session->sent_ms;
+    if (quiet_ms > YIELD_MS) count_sending(a, session, false);
+    /* Nobody takes it any more; who does asks again. */
+    if (quiet_ms > FORGET_MS) trib_aggregator_drop_outgoing(a, session);
+}
+
+/* Windows of as many children fit into the budget; some are always sent something. */
+static bool has_turn(const struct trib_aggregator *a) {
+    return a->sending < SENDING_LEAST || a->sending < a->options.budget_bytes / SENDING_EACH;
+}
+
 static void send_payload(struct trib_aggregator *a, struct session *session, struct trib_msg *msg,
                          struct trib_blob *payload, uint64_t frame_bytes) {
     size_t bytes = trib_blob_size(payload);
@@ -100,6 +133,8 @@ static void send_payload(struct trib_aggregator *a, struct session *session, str
         trib_msg_set(msg, PAYLOAD_CRC, payload_crc,
                      trib_kernels()->crc32c(0, trib_blob_data(payload), bytes));
         trib_outbound_start(&session->outgoing, msg->to_version, payload);
+        session->sent_ms = a->now_ms;
+        count_sending(a, session, true);
         payload = NULL;
     }
     (void)trib_aggregator_send(a, session->route, a->state->position, msg, payload);
@@ -164,9 +199,15 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     const struct trib_base *to;
     struct trib_blob *payload = NULL;
     struct trib_msg msg = {.type = TRIB_MODEL};
-    trib_outbound_drop(&session->outgoing); /* a second PULL gives the first one's payload up */
+    uint64_t frame_bytes = trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD;
+    trib_aggregator_drop_outgoing(a, session); /* a second PULL gives the first one's payload up */
     if (!answer(a, peer, held_base(s, pull), &msg, &payload, &to)) {
-        wait_for(a, session, a->postponed_ms != 0 ? DRAIN_MS : WAIT_MS);
+        turn_away(a, session, a->postponed_ms != 0 ? DRAIN_MS : WAIT_MS);
+        return;
+    }
+    if (trib_blob_size(payload) > frame_bytes && !has_turn(a)) {
+        turn_away(a, session, DRAIN_MS);
+        trib_blob_unref(&payload);
         return;
     }
     trib_msg_set(&msg, SESSION, session, session->number);
@@ -177,7 +218,7 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     trib_msg_set(&msg, FENCE, fence, s->fence);
     session->waiting = false;
     session->advanced = to->version + 1;
-    send_payload(a, session, &msg, payload, trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD);
+    send_payload(a, session, &msg, payload, frame_bytes);
     trib_blob_unref(&payload);
 }
 
@@ -218,8 +259,10 @@ void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *sess
     }
     /* All of it is on its way: it need not stay until the child asks for something else. */
     if (session->outgoing.payload != NULL &&
-        session->outgoing.sent == trib_blob_size(session->outgoing.payload))
-        trib_outbound_drop(&session->outgoing);
+        session->outgoing.sent == trib_blob_size(session->outgoing.payload)) {
+        trib_aggregator_drop_outgoing(a, session);
+        trib_aggregator_turn_done(a);
+    }
 }
 
 void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {

@@ -370,12 +370,19 @@ static bool answer_health(void *ctx, struct trib_buf *line) {
                     {"down_bytes", status.down_bytes},
                     {"models_sent", status.models_sent},
                     {"in_flight_bytes", status.in_flight_bytes},
+                    {"parked_bytes", status.parked_bytes},
+                    {"offers_waiting", status.offers_waiting},
+                    {"sending", status.sending},
+                    {"turned_away", status.turned_away},
+                    {"behind_count", status.behind_count},
                     {"store_groups", trib_storage_groups(node->storage)},
                     {"store_backlog_bytes", trib_storage_backlog(node->storage)}};
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
             trib_json_key(&json, rows[i].key);
             trib_json_u64(&json, rows[i].value);
         }
+        trib_json_key(&json, "behind");
+        trib_json_bool(&json, status.behind);
         if (node->participant != NULL) {
             trib_json_key(&json, "uplink");
             trib_json_bool(&json, trib_participant_status(node->participant).ready);
