@@ -63,6 +63,7 @@ static enum trib_status begin_run(struct cloud *cloud, struct trib_error *err) {
     half = trib_random_u64();
     memcpy(record.run + 8, &half, sizeof half);
     record.present |= (uint64_t)1 << TRIB_R_RUN;
+    trib_rec_set(&record, LEDGER_FORMAT, ledger_format, (uint64_t)TRIB_CHAIN_FORMAT);
     enum trib_status status = first_version(cloud, &record, err);
     if (status == TRIB_OK && !trib_node_record(cloud->node, &record))
         status = trib_fail(err, TRIB_IO, "the run could not be begun: the journal cannot be written");

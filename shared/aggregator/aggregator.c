@@ -515,6 +515,22 @@ void trib_aggregator_evaluated(struct trib_aggregator *a, uint64_t now_ms, uint6
     (void)trib_aggregator_record(a, &record);
 }
 
+bool trib_aggregator_rollback(struct trib_aggregator *a, uint64_t now_ms, uint64_t version,
+                              struct trib_blob *model) {
+    const struct trib_state *s = a->state;
+    a->now_ms = now_ms;
+    if (s->role != TRIB_ROLE_CLOUD || !s->started || s->stopped || version >= s->version ||
+        trib_blob_size(model) != trib_state_parameters(s) * sizeof(float))
+        return false;
+    struct trib_record record = {.kind = TRIB_REC_ROLLBACK, .payload = model};
+    trib_rec_set(&record, VERSION, version, s->version + 1);
+    trib_rec_set(&record, FROM, from_version, version);
+    if (!trib_aggregator_record(a, &record)) return false;
+    trib_aggregator_event(a, TRIB_LOG_WARN, "rollback", "version=%" PRIu64 " from=%" PRIu64, s->version,
+                          version);
+    return true;
+}
+
 void trib_aggregator_finish(struct trib_aggregator *a, uint64_t now_ms, const char *reason) {
     a->now_ms = now_ms;
     if (!a->state->stopped) {

@@ -57,6 +57,11 @@ uint64_t trib_aggregator_region(struct trib_aggregator *a);
 /* A version was evaluated on held-out data. */
 void trib_aggregator_evaluated(struct trib_aggregator *a, uint64_t now_ms, uint64_t version, float loss,
                                float accuracy, uint64_t samples, uint64_t duration_ms);
+/* Makes an earlier version current again, as a new version below which no base counts any more: what was
+ * judged and not committed is void, the whole tree follows. `model`: the parameters of `version` as f32,
+ * borrowed. False: the version is not an earlier one, or the record could not be made (the outbox failed). */
+bool trib_aggregator_rollback(struct trib_aggregator *a, uint64_t now_ms, uint64_t version,
+                              struct trib_blob *model) TRIB_MUST_USE;
 /* Ends the run: a STOP record, BYE finished to all. */
 void trib_aggregator_finish(struct trib_aggregator *a, uint64_t now_ms, const char *reason);
 

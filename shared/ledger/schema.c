@@ -175,5 +175,9 @@ static const char *const version_1[] = {
 
     NULL};
 
-const struct trib_sql_step_row ledger_steps[] = {{1, version_1}};
+static const char *const version_2[] = {
+    "ALTER TABLE runs ADD COLUMN ledger_format INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE versions ADD COLUMN verdicts INTEGER", NULL};
+
+const struct trib_sql_step_row ledger_steps[] = {{1, version_1}, {2, version_2}};
 const size_t ledger_step_count = sizeof ledger_steps / sizeof *ledger_steps;

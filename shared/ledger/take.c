@@ -168,6 +168,7 @@ static enum trib_status add_run(struct trib_ledger *ledger, const struct trib_re
     put_text(&row, ledger->build);
     put_text(&row, ledger->environment);
     PUT_TEXT(&row, TEXT, text);
+    put_int(&row, trib_rec_has(r, LEDGER_FORMAT) ? r->ledger_format : 1);
     enum trib_status status = finish(&row, err);
     ledger->run_id = sqlite3_last_insert_rowid(ledger->db);
     ledger->has_parent_model = false;
@@ -240,11 +241,25 @@ static enum trib_status take_commit(struct trib_ledger *ledger, const struct tri
     PUT_DIGEST(&row, LEDGER_CHAIN, ledger_chain);
     PUT(&row, put_int, DOWN_BYTES, down_bytes);
     PUT(&row, put_int, UP_BYTES, up_bytes);
+    PUT(&row, put_int, VERDICTS, verdicts);
     enum trib_status status = finish(&row, err);
     if (status != TRIB_OK) return status;
     row = begin(ledger, CONTRIBUTIONS_COMMIT, r);
     put_int(&row, r->version);
     return finish(&row, err);
+}
+
+static enum trib_status take_rollback(struct trib_ledger *ledger, const struct trib_record *r,
+                                      struct trib_error *err) {
+    struct row row = begin(ledger, VERSION_ROLLBACK, r);
+    put_int(&row, r->version);
+    PUT(&row, put_int, FROM, from_version);
+    put_int(&row, r->now_ms);
+    PUT_DIGEST(&row, DIGEST, digest);
+    PUT_DIGEST(&row, LEDGER_CHAIN, ledger_chain);
+    PUT(&row, put_int, VERDICTS, verdicts);
+    enum trib_status status = finish(&row, err);
+    return status == TRIB_OK ? void_pending(ledger, r, "rollback", strlen("rollback"), err) : status;
 }
 
 static enum trib_status take_publish(struct trib_ledger *ledger, const struct trib_record *r,
@@ -417,4 +432,5 @@ const ledger_take_fn ledger_takers[TRIB_REC_KINDS] = {
     [TRIB_REC_EVALUATION] = take_evaluation,
     [TRIB_REC_EVENT] = take_event,
     [TRIB_REC_STOP] = take_stop,
+    [TRIB_REC_ROLLBACK] = take_rollback,
 };

@@ -11,8 +11,9 @@
 static const char *const statements[STATEMENTS] = {
     [RUN_ADD] =
         "INSERT INTO runs(run, role, node, incarnation, parent_incarnation, started_ms, state, seed, plan, "
-        "schema, build, environment, label) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7, ?8, ?9, ?10, ?11, "
-        "nullif(?12, ''))",
+        "schema, build, environment, label, ledger_format) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7, ?8, "
+        "?9, "
+        "?10, ?11, nullif(?12, ''), ?13)",
     [RUN_SUPERSEDE] =
         "UPDATE runs SET state = 'superseded', ended_ms = ?2 WHERE run_id = ?1 AND state = 'running'",
     [RUN_INCARNATION] = "UPDATE runs SET incarnation = ?2 WHERE run_id = ?1",
@@ -33,8 +34,11 @@ static const char *const statements[STATEMENTS] = {
     [CONTRIBUTIONS_VOID] = "UPDATE contributions SET void_reason = ?2 WHERE " PENDING,
     [VERSION_COMMIT] =
         "INSERT OR REPLACE INTO versions(run_id, version, parent_version, made_by, made_ms, rule, commits, "
-        "contributions, scale, digest, ledger_chain_digest, down_bytes, up_bytes) "
-        "VALUES(?1, ?2, CASE WHEN ?2 > 0 THEN ?2 - 1 END, 'commit', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "contributions, scale, digest, ledger_chain_digest, down_bytes, up_bytes, verdicts) "
+        "VALUES(?1, ?2, CASE WHEN ?2 > 0 THEN ?2 - 1 END, 'commit', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+        "?12)",
+    [VERSION_ROLLBACK] = "INSERT INTO versions(run_id, version, parent_version, made_by, made_ms, digest, "
+                         "ledger_chain_digest, verdicts) VALUES(?1, ?2, ?3, 'rollback', ?4, ?5, ?6, ?7)",
     /* A version without a commit of its own: the run's start, or at an edge a model from the parent. What the
      * start publishes is the model itself. */
     [VERSION_PUBLISH] =

@@ -100,7 +100,8 @@ static enum trib_status first_model(struct trib_state *state, const struct trib_
         return trib_fail(err, TRIB_INVALID, "version 0 has %zu bytes where %zu were expected",
                          trib_blob_size(record->payload), bytes);
     trib_digest_floats(state->own, trib_state_parameters(state), state->digest);
-    trib_digest_chain_start(state->schema.fingerprint, state->digest, state->ledger_chain);
+    trib_digest_chain_start(state->schema.fingerprint, state->digest, state->chain.ledger);
+    if (!trib_chain_run(&state->chain, record)) return trib_fail(err, TRIB_NOMEM, "out of memory for a run");
     state->has_model = true;
     return TRIB_OK;
 }
@@ -124,6 +125,7 @@ static enum trib_status apply_start(struct trib_state *state, struct trib_record
     state->memory = (struct trib_rule_memory){0};
     state->gathered = (struct trib_gathered){.since_ms = state->now_ms};
     memset(&state->total, 0, sizeof state->total);
+    state->chain = (struct trib_chain){.format = 1};
     state->generation = 1;
     state->version_since_ms = state->now_ms;
     state->exact_next = true;
@@ -173,6 +175,7 @@ enum trib_status trib_state_apply(struct trib_state *state, struct trib_record *
     case TRIB_REC_PEER: status = apply_peer(state, record, err); break;
     case TRIB_REC_VERDICT: status = trib_apply_verdict(state, record, err); break;
     case TRIB_REC_COMMIT: status = trib_apply_commit(state, record, err); break;
+    case TRIB_REC_ROLLBACK: status = trib_apply_rollback(state, record, err); break;
     case TRIB_REC_PUBLISH: status = trib_apply_publish(state, record, err); break;
     case TRIB_REC_FORWARD: status = trib_apply_forward(state, record, err); break;
     case TRIB_REC_ACKED: status = trib_apply_acked(state, record, err); break;

@@ -158,32 +158,38 @@ enum trib_status trib_apply_verdict(struct trib_state *state, struct trib_record
                                      .verdict = (uint8_t)record->verdict,
                                      .reason = (uint8_t)record->reason};
     trib_peer_keep_verdict(peer, &kept);
+    if (!trib_chain_verdict(&state->chain, record))
+        return trib_fail(err, TRIB_NOMEM, "out of memory to chain a verdict");
     if (record->verdict == TRIB_ACCEPTED) return accept(state, record, peer, err);
     state->total.refused++;
     if (!has_pending(state, peer)) peer->consumed = peer->last;
     return TRIB_OK;
 }
 
-/* The chain over the ledger: parent's chain, each contribution (identity, incarnation, number, weight),
- * digest. */
-static enum trib_status chain_ledger(struct trib_state *state) {
-    struct trib_buf buf;
-    trib_buf_init(&buf, 0);
-    for (size_t i = 0; i < state->pending_count; i++) {
+/* Digest and chain of the version that the record makes; what it says already must be the same. */
+static enum trib_status chain_version(struct trib_state *state, struct trib_record *record,
+                                      struct trib_error *err) {
+    trib_digest_floats(state->own, trib_state_parameters(state), state->digest);
+    if (trib_rec_has(record, DIGEST) && memcmp(record->digest, state->digest, sizeof state->digest) != 0)
+        return damaged(err, record, "the model has another digest than when it was made");
+    memcpy(record->digest, state->digest, sizeof record->digest);
+    struct trib_buf members;
+    trib_buf_init(&members, 0);
+    for (size_t i = 0; record->kind == TRIB_REC_COMMIT && i < state->pending_count; i++) {
         const struct trib_pending *p = &state->pending[i];
-        const char *identity = state->peers[p->peer].identity;
-        uint8_t numbers[20];
-        trib_put_u64(numbers, p->incarnation);
-        trib_put_u64(numbers + 8, p->number);
-        trib_put_f32(numbers + 16, p->applied);
-        trib_buf_append(&buf, identity, strlen(identity) + 1);
-        trib_buf_append(&buf, numbers, sizeof numbers);
+        trib_chain_member(&state->chain, &members, state->peers[p->peer].identity, p->incarnation, p->number,
+                          p->applied);
     }
-    trib_buf_append(&buf, state->digest, sizeof state->digest);
-    bool failed = buf.failed;
-    if (!failed) trib_digest_chain(state->ledger_chain, buf.data, buf.size, state->ledger_chain);
-    trib_buf_release(&buf);
-    return failed ? TRIB_NOMEM : TRIB_OK;
+    bool done = trib_chain_version(&state->chain, record, &members);
+    trib_buf_release(&members);
+    if (!done) return trib_fail(err, TRIB_NOMEM, "out of memory for a version");
+    if (trib_rec_has(record, LEDGER_CHAIN) &&
+        memcmp(record->ledger_chain, state->chain.ledger, sizeof record->ledger_chain) != 0)
+        return damaged(err, record, "the ledger's chain is another than when it was made");
+    memcpy(record->ledger_chain, state->chain.ledger, sizeof record->ledger_chain);
+    record->present |= (uint64_t)1 << TRIB_R_DIGEST | (uint64_t)1 << TRIB_R_LEDGER_CHAIN;
+    trib_rec_set(record, VERDICTS, verdicts, state->chain.verdicts);
+    return TRIB_OK;
 }
 
 /* Moves what is pending into `gathered`: an edge's next forward speaks for it. */
@@ -231,19 +237,26 @@ enum trib_status trib_apply_commit(struct trib_state *state, struct trib_record 
     state->gathered.below_up_bytes += record->up_bytes;
     state->gathered.below_down_bytes += record->down_bytes;
     if (state->role == TRIB_ROLE_CLOUD) {
-        trib_digest_floats(state->own, n, state->digest);
-        if (chain_ledger(state) != TRIB_OK) return trib_fail(err, TRIB_NOMEM, "out of memory for a commit");
-        bool known = trib_rec_has(record, DIGEST);
-        if (known && memcmp(record->digest, state->digest, sizeof state->digest) != 0)
-            return damaged(err, record, "the model has another digest than when it was committed");
-        memcpy(record->digest, state->digest, sizeof record->digest);
-        memcpy(record->ledger_chain, state->ledger_chain, sizeof record->ledger_chain);
-        record->present |= (uint64_t)1 << TRIB_R_DIGEST | (uint64_t)1 << TRIB_R_LEDGER_CHAIN;
+        enum trib_status status = chain_version(state, record, err);
+        if (status != TRIB_OK) return status;
     }
     state->gathered.below_updates += state->pending_count;
     settle_pending(state);
     trib_rule_note_commit(&state->memory);
     return TRIB_OK;
+}
+
+enum trib_status trib_apply_rollback(struct trib_state *state, struct trib_record *record,
+                                     struct trib_error *err) {
+    size_t bytes = trib_state_parameters(state) * sizeof(float);
+    if (state->role != TRIB_ROLE_CLOUD || record->version != state->version + 1 ||
+        record->from_version >= state->version || trib_blob_size(record->payload) != bytes)
+        return damaged(err, record, "it goes back to no earlier version, or without its model");
+    memcpy(state->own, trib_blob_data(record->payload), bytes);
+    memset(state->step, 0, bytes); /* the direction of versions that are no more */
+    state->seed_held = false;
+    trib_state_void(state, true);
+    return chain_version(state, record, err);
 }
 
 enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record *record,
@@ -264,10 +277,13 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
         trib_codec_add(state->codec_pub, trib_blob_data(record->payload), trib_blob_size(record->payload), n,
                        1.0f, state->P);
     }
+    bool told = trib_rec_has(record, DIGEST);
     state->published_digest_known =
         exact || state->role == TRIB_ROLE_CLOUD || record->version % TRIB_FULL_DIGEST_EVERY == 0;
     if (state->published_digest_known) {
         trib_digest_floats(state->P, n, state->published_digest);
+        if (told && memcmp(record->digest, state->published_digest, sizeof record->digest) != 0)
+            return damaged(err, record, "the published vector has another digest than when it was published");
         memcpy(record->digest, state->published_digest, sizeof record->digest);
         record->present |= (uint64_t)1 << TRIB_R_DIGEST;
     }
@@ -275,6 +291,8 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
         trib_digest_chain_start(state->schema.fingerprint, record->digest, record->chain);
         record->present |= (uint64_t)1 << TRIB_R_CHAIN;
     }
+    if (!trib_chain_publish(&state->chain, record, trib_blob_size(record->payload)))
+        return trib_fail(err, TRIB_NOMEM, "out of memory to chain a publication");
     state->seed_published = exact && state->seed_held && state->commits == 0 && state->held_count == 0 &&
                             state->gathered.updates == 0;
     struct trib_base base = {.version = record->version,

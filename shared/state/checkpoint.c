@@ -8,12 +8,14 @@
 
 #include <string.h>
 
-enum { CHECKPOINT_FORMAT = 1 };
+/* 2: the chain over the ledger has more than its newest digest */
+enum { CHECKPOINT_FORMAT = 2 };
 static const char MAGIC[8] = "TRIBCKPT";
 
 struct archive {
     const struct trib_sink *sink; /* writing, or */
     const struct trib_feed *feed; /* reading */
+    uint64_t format;
     enum trib_status status;
     struct trib_error *err;
 };
@@ -289,7 +291,20 @@ static void numbers(struct archive *ar, struct trib_state *state) {
     bytes(ar, state->parent_chain, sizeof state->parent_chain);
     bytes(ar, state->published_digest, sizeof state->published_digest);
     bytes(ar, state->digest, sizeof state->digest);
-    bytes(ar, state->ledger_chain, sizeof state->ledger_chain);
+    bytes(ar, state->chain.ledger, sizeof state->chain.ledger);
+}
+
+static void chain(struct archive *ar, struct trib_state *state) {
+    struct trib_chain *c = &state->chain;
+    if (ar->format < 2) {
+        c->format = 1;
+        c->verdicts = state->total.accepted + state->total.refused;
+        return;
+    }
+    u64(ar, &c->format);
+    u64(ar, &c->verdicts);
+    bytes(ar, c->verdict, sizeof c->verdict);
+    bytes(ar, c->publish, sizeof c->publish);
 }
 
 static bool any(const float *values, size_t count) {
@@ -317,9 +332,10 @@ static void header(struct archive *ar, struct trib_state *state) {
     memcpy(magic, MAGIC, sizeof magic);
     bytes(ar, magic, sizeof magic);
     if (memcmp(magic, MAGIC, sizeof magic) != 0) fail(ar, TRIB_CORRUPT, "not a checkpoint of this program");
-    uint64_t format = CHECKPOINT_FORMAT, role = state->role;
-    u64(ar, &format);
-    if (format > CHECKPOINT_FORMAT) fail(ar, TRIB_NEWER, "written by a newer version of this program");
+    uint64_t role = state->role;
+    ar->format = CHECKPOINT_FORMAT;
+    u64(ar, &ar->format);
+    if (ar->format > CHECKPOINT_FORMAT) fail(ar, TRIB_NEWER, "written by a newer version of this program");
     u64(ar, &role);
     if (role != state->role) fail(ar, TRIB_INVALID, "it belongs to a node of another role");
     flag(ar, &state->started);
@@ -329,6 +345,7 @@ static enum trib_status run(struct archive *ar, struct trib_state *state) {
     header(ar, state);
     if (ar->status == TRIB_OK && state->started) plan_and_schema(ar, state);
     numbers(ar, state);
+    chain(ar, state);
     if (ar->status != TRIB_OK || !state->started) return ar->status;
     vectors(ar, state);
     held_forwards(ar, state);

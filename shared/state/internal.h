@@ -31,6 +31,8 @@ enum trib_status trib_apply_verdict(struct trib_state *state, struct trib_record
                                     struct trib_error *err) TRIB_MUST_USE;
 enum trib_status trib_apply_commit(struct trib_state *state, struct trib_record *record,
                                    struct trib_error *err) TRIB_MUST_USE;
+enum trib_status trib_apply_rollback(struct trib_state *state, struct trib_record *record,
+                                     struct trib_error *err) TRIB_MUST_USE;
 enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record *record,
                                     struct trib_error *err) TRIB_MUST_USE;
 enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record *record,

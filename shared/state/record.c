@@ -68,6 +68,8 @@ const struct trib_field trib_record_fields[] = {
     BIN(LEDGER_CHAIN, ledger_chain),
     U64(DOWN_BYTES, down_bytes),
     U64(UP_BYTES, up_bytes),
+    U64(LEDGER_FORMAT, ledger_format),
+    U64(VERDICTS, verdicts),
 };
 const size_t trib_record_field_count = sizeof trib_record_fields / sizeof trib_record_fields[0];
 _Static_assert(sizeof trib_record_fields / sizeof trib_record_fields[0] == TRIB_R_END - 1,
@@ -106,6 +108,7 @@ const char *trib_record_name(uint8_t kind) {
         [TRIB_REC_EVALUATION] = "evaluation",
         [TRIB_REC_EVENT] = "event",
         [TRIB_REC_STOP] = "stop",
+        [TRIB_REC_ROLLBACK] = "rollback",
     };
     return kind < TRIB_REC_KINDS && names[kind] != NULL ? names[kind] : "?";
 }

@@ -27,6 +27,7 @@ enum trib_record_kind {
     TRIB_REC_EVALUATION,  /* cloud: a version's accuracy and loss on held-out data */
     TRIB_REC_EVENT,       /* something worth telling: refused peers, errors, restarts */
     TRIB_REC_STOP,        /* the run is over, and why */
+    TRIB_REC_ROLLBACK,    /* cloud: an earlier version is current again, as a new one; a fence */
     TRIB_REC_KINDS
 };
 
@@ -63,15 +64,16 @@ struct trib_record {
     uint64_t below_down_bytes;  /* 26 */
     uint64_t below_raw_bytes;   /* 27 */
     uint64_t version;           /* 28: the version made, published, evaluated or moved to */
-    uint64_t from_version;      /* 29: PUBLISH, PARENT */
+    uint64_t from_version;      /* 29: PUBLISH, PARENT; ROLLBACK: the version gone back to */
     uint64_t commits;           /* 30: COMMIT: commits of this node so far, this one included */
     float scale;                /* 31: COMMIT */
     uint64_t contributions;     /* 32: COMMIT: updates in it */
-    uint8_t digest[TRIB_DIGEST_BYTES]; /* 33: COMMIT at the cloud: full digest of M; PUBLISH: of P, where it
-                                          is computed (cloud, exact publications, each 64th version) */
-    uint8_t chain[TRIB_DIGEST_BYTES];  /* 34: PUBLISH, PARENT: chain digest of to-version */
-    uint64_t fence;                    /* 35: PARENT: the parent's fence */
-    uint64_t applied_number;           /* 36: PARENT */
+    uint8_t
+        digest[TRIB_DIGEST_BYTES];    /* 33: COMMIT, ROLLBACK at the cloud: full digest of M; PUBLISH: of P,
+                                         where it    is computed (cloud, exact publications, each 64th version) */
+    uint8_t chain[TRIB_DIGEST_BYTES]; /* 34: PUBLISH, PARENT: chain digest of to-version */
+    uint64_t fence;                   /* 35: PARENT: the parent's fence */
+    uint64_t applied_number;          /* 36: PARENT */
     uint64_t model_kind; /* 37: PARENT: enum trib_model_kind; PUBLISH: INCREMENTS, or SNAPSHOT: exact */
     struct trib_u64s increments; /* 38: PARENT: bytes of each in the payload */
     struct trib_text plan;       /* 39: START */
@@ -87,11 +89,13 @@ struct trib_record {
     float accuracy;                          /* 49: EVALUATION: 0..1 */
     uint64_t eval_samples;                   /* 50: EVALUATION */
     uint64_t duration_ms;                    /* 51: EVALUATION: time it took */
-    uint8_t ledger_chain[TRIB_DIGEST_BYTES]; /* 52: COMMIT at the cloud: chain over parent's, contributions,
-                                                digest */
-    uint64_t down_bytes;       /* 53: COMMIT: bytes this node sent to its children since the last one */
-    uint64_t up_bytes;         /* 54: COMMIT: and received from them */
-    struct trib_blob *payload; /* VERDICT, PUBLISH, FORWARD, PARENT, START; one reference, or NULL */
+    uint8_t ledger_chain[TRIB_DIGEST_BYTES]; /* 52: COMMIT, ROLLBACK at the cloud: shared/state/chain.h */
+    uint64_t down_bytes;    /* 53: COMMIT: bytes this node sent to its children since the last one */
+    uint64_t up_bytes;      /* 54: COMMIT: and received from them */
+    uint64_t ledger_format; /* 55: START at the cloud: TRIB_CHAIN_FORMAT; absent: 1 */
+    uint64_t verdicts;      /* 56: COMMIT, ROLLBACK at the cloud: verdicts of the run so far */
+    struct trib_blob
+        *payload; /* VERDICT, PUBLISH, FORWARD, PARENT, START, ROLLBACK; one reference, or NULL */
 };
 enum {
     TRIB_R_NOW = 1,
@@ -148,6 +152,8 @@ enum {
     TRIB_R_LEDGER_CHAIN,
     TRIB_R_DOWN_BYTES,
     TRIB_R_UP_BYTES,
+    TRIB_R_LEDGER_FORMAT,
+    TRIB_R_VERDICTS,
     TRIB_R_END
 };
 #define trib_rec_set(rec, KEY, field, value)                                                                 \

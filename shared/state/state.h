@@ -27,6 +27,7 @@
 #include "shared/model/plan.h"
 #include "shared/model/schema.h"
 #include "shared/rules/rule.h"
+#include "shared/state/chain.h"
 #include "shared/state/record.h"
 
 #include <stdbool.h>
@@ -159,8 +160,8 @@ struct trib_state {
     struct trib_u64s pending_histogram; /* origins of what is pending, in the parent's versions */
     uint64_t version, commits, fence;
     uint64_t version_since_ms;
-    uint8_t digest[TRIB_DIGEST_BYTES];       /* cloud: full digest of M */
-    uint8_t ledger_chain[TRIB_DIGEST_BYTES]; /* cloud: over versions, their contributions and digests */
+    uint8_t digest[TRIB_DIGEST_BYTES]; /* cloud: full digest of M */
+    struct trib_chain chain;           /* cloud: over what the ledger says */
 
     /* the parent's side */
     float *P;

@@ -60,7 +60,7 @@ static struct result run(const char *plan, const int64_t first[NODES], size_t ju
     const struct trib_state *cloud = federation_state(fed, FED_CLOUD);
     struct result result = {.version = cloud->version};
     memcpy(result.model, cloud->digest, sizeof result.model);
-    memcpy(result.chain, cloud->ledger_chain, sizeof result.chain);
+    memcpy(result.chain, cloud->chain.ledger, sizeof result.chain);
     for (size_t i = 0; i < DEVICES; i++) result.trained[i] = federation_trained(fed, i);
     for (size_t i = EDGE; i < EDGE + EDGES; i++) result.accepted += federation_state(fed, i)->total.accepted;
     federation_check(fed, "clocks");
