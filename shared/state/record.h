@@ -68,12 +68,12 @@ struct trib_record {
     uint64_t commits;           /* 30: COMMIT: commits of this node so far, this one included */
     float scale;                /* 31: COMMIT */
     uint64_t contributions;     /* 32: COMMIT: updates in it */
-    uint8_t
-        digest[TRIB_DIGEST_BYTES];    /* 33: COMMIT, ROLLBACK at the cloud: full digest of M; PUBLISH: of P,
-                                         where it    is computed (cloud, exact publications, each 64th version) */
-    uint8_t chain[TRIB_DIGEST_BYTES]; /* 34: PUBLISH, PARENT: chain digest of to-version */
-    uint64_t fence;                   /* 35: PARENT: the parent's fence */
-    uint64_t applied_number;          /* 36: PARENT */
+    uint8_t digest[TRIB_DIGEST_BYTES]; /* 33: COMMIT, ROLLBACK at the cloud: full digest of M; PUBLISH: of P,
+                                          where it    is computed (cloud, exact publications, each 64th
+                                          version) */
+    uint8_t chain[TRIB_DIGEST_BYTES];  /* 34: PUBLISH, PARENT: chain digest of to-version */
+    uint64_t fence;                    /* 35: PARENT: the parent's fence */
+    uint64_t applied_number;           /* 36: PARENT */
     uint64_t model_kind; /* 37: PARENT: enum trib_model_kind; PUBLISH: INCREMENTS, or SNAPSHOT: exact */
     struct trib_u64s increments; /* 38: PARENT: bytes of each in the payload */
     struct trib_text plan;       /* 39: START */
