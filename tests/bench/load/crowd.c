@@ -24,7 +24,7 @@
 struct config {
     struct trib_node_config node;
     char *endpoint, *parent_key, *allow;
-    uint64_t count, think_ms;
+    uint64_t count, think_ms, spread_ms;
     bool idle;
 };
 
@@ -43,6 +43,7 @@ static const struct trib_option options[] = {
     ROW(allow, "allow", STRING, "", "With keys: the list that the new keys are written into."),
     ROW(count, "count", U64, "1", "Participants."),
     ROW(think_ms, "think", MS, "0", "Mean time from a model to an update, evenly distributed."),
+    ROW(spread_ms, "spread", MS, "0", "They connect one after the other within this time."),
     ROW(idle, "idle", BOOL, "false", "They pull once and then only stay."),
 };
 enum { OPTIONS = sizeof options / sizeof *options };
@@ -110,6 +111,7 @@ static uint64_t now_us(void) {
 }
 
 static void settle(struct agent *agent);
+static void on_message(void *ctx, const struct trib_incoming *in);
 
 /* ---- work ---- */
 
@@ -190,12 +192,26 @@ static bool text_is(const struct trib_text *text, const char *what) {
     return text->size >= strlen(what) && memcmp(text->data, what, strlen(what)) == 0;
 }
 
+static enum trib_status open_client(struct agent *agent, struct trib_error *err) {
+    struct crowd *crowd = agent->crowd;
+    const struct config *c = &crowd->config;
+    if (agent->client != NULL) return trib_client_reopen(agent->client, err);
+    bool keys = c->parent_key[0] != 0;
+    struct trib_client_options client = {.context = crowd->context,
+                                         .reactor = crowd->reactor,
+                                         .endpoint = c->endpoint,
+                                         .keys = keys ? &agent->keys : NULL,
+                                         .server_key = keys ? crowd->parent.public_key : NULL,
+                                         .events = {.ctx = agent, .message = on_message}};
+    return trib_client_new(&agent->client, &client, err);
+}
+
 static void reconnect(struct agent *agent) {
     struct crowd *crowd = agent->crowd;
     struct trib_error err;
     uint64_t window = trib_clock_ms() / RATE_MS;
-    if (trib_client_reopen(agent->client, &err) != TRIB_OK)
-        trib_log(&crowd->log, TRIB_LOG_ERROR, "reopen_failed", "error=\"%s\"", err.text);
+    if (open_client(agent, &err) != TRIB_OK)
+        trib_log(&crowd->log, TRIB_LOG_ERROR, "connect_failed", "error=\"%s\"", err.text);
     trib_participant_connected(agent->participant, trib_clock_ms());
     if (window != crowd->since.window) crowd->since.window_hellos = 0;
     crowd->since.window = window;
@@ -318,14 +334,9 @@ static enum trib_status open_agent(struct crowd *crowd, size_t i, struct trib_er
     if (status == TRIB_OK) status = trib_timer_new(crowd->reactor, on_wake, agent, &agent->wake, err);
     if (status == TRIB_OK) status = trib_timer_new(crowd->reactor, submit, agent, &agent->think, err);
     if (status != TRIB_OK) return status;
-    bool keys = c->parent_key[0] != 0;
-    struct trib_client_options client = {.context = crowd->context,
-                                         .reactor = crowd->reactor,
-                                         .endpoint = c->endpoint,
-                                         .keys = keys ? &agent->keys : NULL,
-                                         .server_key = keys ? crowd->parent.public_key : NULL,
-                                         .events = {.ctx = agent, .message = on_message}};
-    return trib_client_new(&agent->client, &client, err);
+    /* Its first connection, some time in `spread`. */
+    trib_timer_after(agent->wake, (uint64_t)(trib_rng_unit(&crowd->rng) * (double)c->spread_ms));
+    return TRIB_OK;
 }
 
 static void copy_text(const char *path, FILE *to) {
@@ -374,7 +385,6 @@ static enum trib_status open_all(struct crowd *crowd, struct trib_error *err) {
         status = trib_health_new(&crowd->health, crowd->context, crowd->reactor, c->node.health,
                                  answer_health, crowd, err);
     for (size_t i = 0; i < c->count && status == TRIB_OK; i++) status = open_agent(crowd, i, err);
-    for (size_t i = 0; i < c->count && status == TRIB_OK; i++) settle(&crowd->agents[i]);
     return status;
 }
 
