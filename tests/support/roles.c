@@ -205,6 +205,7 @@ const struct role_sent *role_peek(struct role_node *node) {
 const struct role_sent *role_next(struct role_node *node, uint8_t type) {
     const struct role_sent *sent = role_peek(node);
     if (sent == NULL) fail_msg("nothing was sent, expected %s", trib_msg_name(type));
+    TRIB_ASSERT(sent != NULL); /* for the static analyser: that was the end */
     if (sent->msg.type != type)
         fail_msg("%s was sent (code %s, %.*s), expected %s", trib_msg_name(sent->msg.type),
                  trib_code_name(sent->msg.code), (int)sent->msg.detail.size,
