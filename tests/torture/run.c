@@ -115,6 +115,14 @@ static bool until_interrupted(struct federation *fed, void *ctx) {
     return interrupted(ctx, fed);
 }
 
+/* A store that failed before the faults ended is opened again by and by. */
+static bool all_up(struct federation *fed, void *ctx) {
+    const struct torture *t = ctx;
+    for (size_t i = 0; i < t->drawn.nodes; i++)
+        if (!federation_up(fed, i)) return interrupted(t, fed);
+    return true;
+}
+
 static void mark(struct torture *t, struct marks *marks) {
     marks->t = t;
     for (size_t i = 0; i < t->drawn.devices; i++) marks->trained[i] = federation_trained(t->fed, i);
@@ -126,6 +134,7 @@ static bool moved_on(struct federation *fed, void *ctx) {
     const struct marks *marks = ctx;
     struct torture *t = marks->t;
     if (interrupted(t, fed)) return true;
+    if (!all_up(fed, t)) return false;
     if (federation_state(fed, FED_CLOUD)->commits <= marks->commits) return false;
     for (size_t i = 0; i < t->drawn.devices; i++)
         if (federation_trained(fed, i) < marks->trained[i] + 2) return false;
@@ -135,6 +144,7 @@ static bool moved_on(struct federation *fed, void *ctx) {
 static bool drained(struct federation *fed, void *ctx) {
     struct torture *t = ctx;
     if (interrupted(t, fed)) return true;
+    if (!all_up(fed, t)) return false;
     for (size_t i = 1; i < t->drawn.nodes; i++) {
         const struct trib_state *s = federation_state(fed, i);
         for (size_t h = 0; h < s->held_count; h++)
@@ -146,7 +156,8 @@ static bool drained(struct federation *fed, void *ctx) {
 
 static void check_moved(struct torture *t, struct marks *marks, const char *phase) {
     if (t->violated || moved_on(t->fed, marks)) return;
-    if (federation_state(t->fed, FED_CLOUD)->commits <= marks->commits)
+    if (!all_up(t->fed, t)) violate(t, "%s: not all nodes stay up", phase);
+    if (!t->violated && federation_state(t->fed, FED_CLOUD)->commits <= marks->commits)
         violate(t, "%s: the cloud makes no versions", phase);
     for (size_t i = 0; i < t->drawn.devices; i++)
         if (federation_trained(t->fed, i) < marks->trained[i] + 2)
@@ -157,6 +168,9 @@ static void go_on(struct torture *t, const char *phase) {
     struct marks marks;
     if (t->violated) return;
     tell(t, "%s", phase);
+    if (!all_up(t->fed, t)) federation_run(t->fed, federation_now(t->fed) + PATIENCE_MS, all_up, t);
+    if (!all_up(t->fed, t)) violate(t, "%s: not all nodes come back", phase);
+    if (t->violated) return;
     mark(t, &marks);
     federation_run(t->fed, federation_now(t->fed) + PATIENCE_MS, moved_on, &marks);
     if (federation_events(t->fed) > EVENTS_MAX)
