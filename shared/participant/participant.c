@@ -180,11 +180,13 @@ static bool begin_run(struct trib_participant *p, const struct trib_msg *msg) {
     return trib_participant_record(p, &record);
 }
 
-/* Verdicts that WELCOME overrules: what is above its last number is sent again. */
-static void overrule(struct trib_participant *p, uint64_t last) {
+/* WELCOME overrules every verdict: what is above its last number is sent again, of the rest the verdict is
+ * asked for again. Either side may have been restored from a backup, and the parent have judged otherwise
+ * since. */
+static void overrule(struct trib_participant *p) {
     for (size_t i = 0; i < p->state->held_count; i++) {
         const struct trib_held *held = &p->state->held[i];
-        if (!held->acknowledged || held->number <= last) continue;
+        if (!held->acknowledged) continue;
         struct trib_record record = {.kind = TRIB_REC_ACKED};
         trib_rec_set(&record, NUMBER, number, held->number);
         trib_rec_set(&record, VERDICT, verdict, 0);
@@ -219,7 +221,7 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     p->want_model = !p->training;
     p->pull_at_ms = p->retry_push_ms = p->now_ms;
     p->last_number = msg->last_number;
-    overrule(p, msg->last_number);
+    overrule(p);
     trib_outbox_event(p->outbox, s, p->now_ms, false, TRIB_LOG_INFO, "uplink_ready",
                       "session=%" PRIu64 " last=%" PRIu64, msg->session, msg->last_number);
 }
