@@ -1,4 +1,4 @@
-/* Inside the ledger's writer: what it holds, and its statements. */
+/* Inside the ledger: what the writer and the reader hold. */
 #ifndef TRIB_LEDGER_INTERNAL_H
 #define TRIB_LEDGER_INTERNAL_H
 
@@ -25,6 +25,10 @@ enum statement {
     FORWARDS_CONTAINED,
     PARENT_ADD,
     STATEMENTS
+};
+
+struct trib_ledger_reader {
+    sqlite3 *db;
 };
 
 struct trib_ledger {

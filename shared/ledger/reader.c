@@ -1,6 +1,6 @@
 /* The queries behind `tributary history` and the dashboard: each is one SELECT over the views. */
 #include "shared/base/alloc.h"
-#include "shared/ledger/ledger.h"
+#include "shared/ledger/internal.h"
 #include "shared/ledger/schema.h"
 
 #include <errno.h>
@@ -8,10 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-struct trib_ledger_reader {
-    sqlite3 *db;
-};
 
 struct table {
     const char *name;

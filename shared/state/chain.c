@@ -183,6 +183,7 @@ bool trib_chain_version(struct trib_chain *chain, const struct trib_record *r,
     put_digest(&l, chain->verdict);
     put_digest(&l, chain->publish);
     trib_buf_append(&l.text, members->data, members->size);
+    memset(chain->verdict, 0, sizeof chain->verdict);
     memset(chain->publish, 0, sizeof chain->publish);
     bool done = end(&l, chain->ledger, chain->ledger);
     return done && !members->failed;

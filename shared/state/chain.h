@@ -5,9 +5,9 @@
  * the rows (docs/ledger.md). Integers are decimal, floats the 8 hex digits of their 32 bits, digests and
  * incarnations hex as in the ledger; what a row does not have is an empty line. H is BLAKE2b-256.
  *
- *   run      c = H(c || run, label, seed, plan, schema)                 c so far: H(fingerprint || digest of
- * 0) verdict  v = H(v || the contribution's columns)                     v: 32 zero bytes when a run begins
- *   publish  p = H(0 || the publication's columns)                      p: 32 zero bytes after each version
+ *   run      c = H(c || run, label, seed, plan, schema)     c so far: H(fingerprint || digest of version 0)
+ *   verdict  v = H(v || the contribution's columns)         v: 32 zero bytes after each version
+ *   publish  p = H(0 || the publication's columns)          p: 32 zero bytes after each version
  *   version  c = H(c || the version's columns, v, p, then of each contribution in it: node, incarnation,
  *                  sequence)
  *
