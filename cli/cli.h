@@ -13,6 +13,7 @@ int cli_export(int argc, char **argv);
 int cli_history(int argc, char **argv);
 int cli_keys(int argc, char **argv);
 int cli_replay(int argc, char **argv);
+int cli_rollback(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 int cli_watch(int argc, char **argv);
 

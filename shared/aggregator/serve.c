@@ -10,13 +10,18 @@ static uint64_t interval(const struct trib_state *s) {
     return s->role == TRIB_ROLE_EDGE ? s->plan.publish_interval_ms : s->plan.global_interval_ms;
 }
 
+/* Was a fence set, and no version behind it published yet? What was published before is no base any more. */
+static bool behind_fence(const struct trib_state *s) {
+    return s->base_count > 0 && s->fence > s->published;
+}
+
 /* Is there something newer than what is published, and when may it be? */
 static bool publish_due(const struct trib_aggregator *a, uint64_t *at_ms) {
     const struct trib_state *s = a->state;
     *at_ms = UINT64_MAX;
     if (!s->has_model || s->stopped || a->store_retry_ms > 0) return false;
     if (s->base_count > 0 && s->published == s->version) return false;
-    *at_ms = s->base_count > 0 ? s->published_ms + interval(s) : 0;
+    *at_ms = s->base_count > 0 && !behind_fence(s) ? s->published_ms + interval(s) : 0;
     return a->now_ms >= *at_ms;
 }
 
@@ -240,7 +245,9 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
     bool newer =
         s->version != s->published && trib_msg_has(msg, HELD_DIGEST) && msg->held_version == s->published;
     if (answered && !trib_rule_synchronous(s->rule)) answered = newer;
-    if (s->base_count == 0 || held || answered)
+    if (behind_fence(s) && !held)
+        wait_for(a, session, DRAIN_MS); /* for P, which is being sent */
+    else if (s->base_count == 0 || held || answered)
         wait_for(a, session, at != UINT64_MAX && at > a->now_ms ? at - a->now_ms : WAIT_MS);
     else
         serve(a, session, msg);
@@ -268,9 +275,11 @@ void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *sess
 void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
     const struct trib_state *s = a->state;
     *wake_ms = UINT64_MAX;
-    /* A run's first version is in its ledger from the start, not from the first child on. */
     if (a->store_retry_ms > 0) return;
-    if (s->role == TRIB_ROLE_CLOUD && s->base_count == 0 && s->has_model && !s->stopped) publish(a);
+    /* A run's first version is in its ledger from the start, not from the first child on. So is what it was
+     * rolled back to. */
+    bool first = s->base_count == 0 || behind_fence(s);
+    if (s->role == TRIB_ROLE_CLOUD && first && s->has_model && !s->stopped && may_publish(a)) publish(a);
     if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
     if (on_hold(a)) return;
     uint64_t at;

@@ -163,10 +163,10 @@ static enum trib_status take_rows(struct verify *v, const struct trib_record *ma
 
 enum { MADE_BY, PUBLISHED, VERSION_COLUMNS };
 
-static void check_publication(struct verify *v, const struct trib_record *p, bool flag) {
+static void check_publication(struct verify *v, const struct trib_record *p, int64_t flag) {
     uint8_t chain[TRIB_DIGEST_BYTES];
     bool there = trib_rec_has(p, NOW), exact = !trib_rec_has(p, FROM);
-    if (flag != there || there != trib_rec_has(p, CHAIN)) {
+    if (flag != there || there != trib_rec_has(p, CHAIN)) { /* flag is 0 or 1 */
         say(v, &p->version, 0, 0, "its columns of a publication do not fit each other");
         return;
     }
@@ -190,7 +190,7 @@ static enum trib_status take_publication(struct verify *v, sqlite3_stmt *stmt, c
         say(v, &made->version, 0, 0, "%s", problem);
         return TRIB_OK;
     }
-    check_publication(v, &p, sqlite3_column_int64(stmt, PUBLISHED) != 0);
+    check_publication(v, &p, sqlite3_column_int64(stmt, PUBLISHED));
     if (made->version == 0 && p.now_ms != made->now_ms)
         say(v, &made->version, 0, 0, "version 0 is made when it is published, and these times differ");
     if (!trib_rec_has(&p, NOW) || trib_chain_publish(&v->chain, &p, (size_t)p.wire_bytes)) return TRIB_OK;

@@ -48,7 +48,8 @@ enum trib_status trib_record_codec(const struct trib_state *state, const struct 
 }
 
 void trib_state_void(struct trib_state *state, bool held) {
-    state->total.void_samples += state->gathered.samples;
+    /* At the cloud what was gathered is in its versions, abandoned ones too. */
+    if (state->role != TRIB_ROLE_CLOUD) state->total.void_samples += state->gathered.samples;
     for (size_t i = 0; i < state->pending_count; i++) {
         state->total.void_samples += state->pending[i].samples;
         state->peers[state->pending[i].peer].consumed = state->peers[state->pending[i].peer].last;

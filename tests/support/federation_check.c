@@ -98,7 +98,7 @@ static void check_conservation(const struct node *node, const char *where) {
     uint64_t there = s->role == TRIB_ROLE_CLOUD ? s->total.committed_samples + pending
                                                 : s->gathered.samples + pending + s->total.forwarded_samples;
     /* void_samples counts refused forwards too, which are in forwarded_samples already */
-    bool good = s->role == TRIB_ROLE_CLOUD ? there + s->total.void_samples >= s->total.accepted_samples
+    bool good = s->role == TRIB_ROLE_CLOUD ? there + s->total.void_samples == s->total.accepted_samples
                                            : there + s->total.void_samples >= s->total.accepted_samples &&
                                                  there <= s->total.accepted_samples;
     if (!good) {
