@@ -447,7 +447,7 @@ def test_keys_refused():
 def test_help():
     """--help and -h of everything: status 0, on stdout; unknown words: the nearest one"""
     commands = re.findall(r"^  ([a-z]+) ", tributary("--help"), re.MULTILINE)
-    same(commands, ["history", "watch", "export", "keys", "config"], "the commands")
+    same(commands, ["history", "watch", "export", "replay", "rollback", "verify", "keys", "config"], "the commands")
     for command in commands:
         text = tributary(command, "--help")
         check(text.startswith(f"usage: tributary {command}"), f"the help of {command} is {text}")
