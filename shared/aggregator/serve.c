@@ -246,7 +246,7 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
         s->version != s->published && trib_msg_has(msg, HELD_DIGEST) && msg->held_version == s->published;
     if (answered && !trib_rule_synchronous(s->rule)) answered = newer;
     if (behind_fence(s) && !held)
-        wait_for(a, session, DRAIN_MS); /* for P, which is being sent */
+        wait_for(a, session, a->store_retry_ms > 0 ? WAIT_MS : DRAIN_MS); /* for P, which is being sent */
     else if (s->base_count == 0 || held || answered)
         wait_for(a, session, at != UINT64_MAX && at > a->now_ms ? at - a->now_ms : WAIT_MS);
     else

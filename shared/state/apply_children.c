@@ -188,7 +188,7 @@ static enum trib_status chain_version(struct trib_state *state, struct trib_reco
         return damaged(err, record, "the ledger's chain is another than when it was made");
     memcpy(record->ledger_chain, state->chain.ledger, sizeof record->ledger_chain);
     record->present |= (uint64_t)1 << TRIB_R_DIGEST | (uint64_t)1 << TRIB_R_LEDGER_CHAIN;
-    trib_rec_set(record, VERDICTS, verdicts, state->chain.verdicts);
+    if (state->chain.format >= 2) trib_rec_set(record, VERDICTS, verdicts, state->chain.verdicts);
     return TRIB_OK;
 }
 

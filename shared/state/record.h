@@ -93,7 +93,7 @@ struct trib_record {
     uint64_t down_bytes;    /* 53: COMMIT: bytes this node sent to its children since the last one */
     uint64_t up_bytes;      /* 54: COMMIT: and received from them */
     uint64_t ledger_format; /* 55: START at the cloud: TRIB_CHAIN_FORMAT; absent: 1 */
-    uint64_t verdicts;      /* 56: COMMIT, ROLLBACK at the cloud: verdicts of the run so far */
+    uint64_t verdicts; /* 56: COMMIT, ROLLBACK at the cloud, chain format 2: verdicts of the run so far */
     struct trib_blob
         *payload; /* VERDICT, PUBLISH, FORWARD, PARENT, START, ROLLBACK; one reference, or NULL */
 };

@@ -93,9 +93,17 @@ def test_mixtures():
         check_tree(fleet, edge, cloud)
 
 
+def check_past(cloud):
+    """The older chain fits, and the newest version can be rebuilt."""
+    status, out, err = harness.run("tributary", "verify", cloud.store)
+    check(status == 0 and "chain v1" in out and "findings=0" in out, f"verify: {out}{err}")
+    status, out, err = harness.run("tributary", "replay", cloud.store)
+    check(status == 0 and "as the ledger says" in out, f"replay: {out}{err}")
+
+
 @case
 def test_old_stores():
-    """ledger and journal of the old version are gone on with, after SIGTERM and after kill -9"""
+    """ledger and journal of the old version are gone on with, after SIGTERM and after kill -9, and rolled back"""
     need_history()
     for name, end in (("stopped", harness.Daemon.stop), ("killed", harness.Daemon.kill)):
         cloud = old(harness.cloud(f"{name}-cloud", store__checkpoint__records=20))
@@ -106,6 +114,7 @@ def test_old_stores():
         for daemon in (fleet, edge, cloud):
             end(daemon)
         version, updates = cloud.one("SELECT max(version) FROM versions"), edge.one("SELECT count(*) FROM contributions")
+        check_past(cloud)
         harness.start_tree(*(new(daemon) for daemon in (cloud, edge, fleet)))
         check(cloud.logged(rf" run_resumed version={version}\b"), f"the cloud did not resume at version {version}")
         fleet.wait_count("accepted", 30)
@@ -114,6 +123,15 @@ def test_old_stores():
         ledgers.check_counted([(fleet, edge)], [(cloud, None), (edge, cloud)])
         status, out, err = harness.run("tributary", "history", cloud.store)
         same((status, err), (0, ""), f"history of the migrated ledger: {out}")
+        check_past(cloud)
+        newest = cloud.one("SELECT max(version) FROM versions")
+        status, out, err = harness.run("tributary", "rollback", cloud.store, "last", newest - 1)
+        same((status, err), (0, ""), f"rollback: {out}")
+        check_past(cloud)
+        with sqlite3.connect(cloud.database) as database:
+            database.execute("UPDATE contributions SET weight_applied = weight_applied * 2 WHERE version = ?", (newest,))
+        status, out, err = harness.run("tributary", "verify", cloud.store)
+        check(status == 1 and out.startswith(f"version {newest} contribution") and "findings=1" in out, f"altered: {out}{err}")
 
 
 @case
