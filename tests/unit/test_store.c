@@ -496,6 +496,22 @@ static void test_reader_beside_writer(void **state) {
     trib_store_close(&store);
 }
 
+/* A commit of one record writes a page or two, and they are small: flash wears out by it. */
+static void test_commits_write_little(void **state) {
+    enum { COMMITS = 50, MOST_EACH = 3072 };
+    const struct kit *kit = *state;
+    char wal[600];
+    struct stat before, after;
+    struct trib_store *store = open_store(kit);
+    write_records(store, 1, 10);
+    (void)snprintf(wal, sizeof wal, "%s-wal", kit->path);
+    assert_int_equal(stat(wal, &before), 0);
+    for (size_t i = 0; i < COMMITS; i++) write_records(store, 1, 10);
+    assert_int_equal(stat(wal, &after), 0);
+    assert_in_range(after.st_size - before.st_size, COMMITS, (long)COMMITS * MOST_EACH);
+    trib_store_close(&store);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -519,6 +535,7 @@ int main(void) {
         T(test_disk_full_in_segment),
         T(test_database_full),
         T(test_reader_beside_writer),
+        T(test_commits_write_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
