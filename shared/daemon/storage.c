@@ -305,7 +305,13 @@ enum trib_status trib_storage_repair(const struct trib_storage_options *options,
     *out = (struct trib_store_damage){.found = false};
     if (strcmp(options->config->on_damage, "refuse") == 0)
         return trib_fail(err, TRIB_CORRUPT, "%s is damaged, and store.on_damage is refuse", options->path);
-    return trib_store_repair(&store, strcmp(options->config->on_damage, "begin") == 0, out, err);
+    struct trib_ledger *ledger = NULL;
+    enum trib_status status = trib_ledger_new(&options->ledger, &ledger, err);
+    if (status != TRIB_OK) return status;
+    store.projection = trib_ledger_projection(ledger);
+    status = trib_store_repair(&store, strcmp(options->config->on_damage, "begin") == 0, out, err);
+    trib_ledger_free(&ledger);
+    return status;
 }
 
 static enum trib_status open_all(struct trib_storage *s, struct trib_state *state, struct trib_error *err) {

@@ -364,46 +364,76 @@ static enum trib_status take_void(struct trib_ledger *ledger, const struct trib_
     return status == TRIB_OK ? add_event(ledger, r, "warn", "void", err) : status;
 }
 
-/* Records were lost: the rows of what came after the version are of a future that does not happen. Updates in
- * it were accepted, and are lost; a run begun in it is too. */
+/* Rows of the run beyond the first `count`, in order of judging. */
+#define BEYOND                                                                                               \
+    "run_id = %" PRId64 " AND contribution_id > (SELECT coalesce(max(contribution_id), 0) FROM (SELECT "     \
+    "contribution_id FROM contributions WHERE run_id = %" PRId64 " ORDER BY contribution_id LIMIT %" PRId64  \
+    "))"
+
+/* At the cloud it is known which verdicts are there: the others go, and those that no version has yet are
+ * pending again. */
+static enum trib_status go_back_to_verdicts(struct trib_ledger *ledger, const struct trib_record *r,
+                                            int64_t run, struct trib_error *err) {
+    char sql[900];
+    int64_t in_versions = 0, there = (int64_t)r->verdicts;
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT verdicts FROM versions WHERE run_id = %" PRId64 " AND version = %" PRIu64, run,
+                   r->version);
+    enum trib_status status = trib_sql_number(ledger->db, sql, 0, &in_versions, err);
+    (void)snprintf(sql, sizeof sql,
+                   "DELETE FROM contributions WHERE " BEYOND
+                   "; UPDATE contributions SET version = NULL, void_reason = NULL WHERE " BEYOND,
+                   run, run, there, run, run, in_versions);
+    return status == TRIB_OK ? trib_sql_exec(ledger->db, sql, err) : status;
+}
+
+/* Elsewhere: accepted, in a version that is lost. */
+static enum trib_status void_lost(struct trib_ledger *ledger, const struct trib_record *r, int64_t run,
+                                  struct trib_error *err) {
+    char sql[200];
+    (void)snprintf(sql, sizeof sql,
+                   "UPDATE contributions SET version = NULL, void_reason = 'lost' WHERE run_id = %" PRId64
+                   " AND version > %" PRIu64,
+                   run, r->version);
+    enum trib_status status = trib_sql_exec(ledger->db, sql, err);
+    return status == TRIB_OK ? void_pending(ledger, r, "lost", 4, err) : status;
+}
+
+/* Records were lost: the rows of what came after the version are of a future that does not happen, and a run
+ * begun in it neither. Where the ledger itself was lost with the database, it begins anew here. */
 static enum trib_status go_back(struct trib_ledger *ledger, const struct trib_record *r,
                                 struct trib_error *err) {
-    char run[33] = "", sql[700];
-    int64_t run_id = 0;
+    char run[33] = "", sql[900];
+    int64_t id = 0, published = trib_rec_has(r, FROM) ? (int64_t)r->from_version : -1;
     run_hex(r, run);
     (void)snprintf(sql, sizeof sql, "SELECT max(run_id) FROM runs WHERE run = '%s'", run);
-    enum trib_status status = trib_sql_number(ledger->db, sql, 0, &run_id, err);
-    if (status == TRIB_OK && run_id == 0) return add_run(ledger, r, err);
+    enum trib_status status = trib_sql_number(ledger->db, sql, 0, &id, err);
+    if (status != TRIB_OK) return status;
+    if (id == 0) return add_run(ledger, r, err);
+    ledger->run_id = id;
     (void)snprintf(
         sql, sizeof sql,
         "UPDATE runs SET state = 'lost', ended_ms = %" PRIu64 " WHERE run_id > %" PRId64
         "; UPDATE runs SET state = 'running', ended_ms = NULL, stop_reason = NULL WHERE run_id = %" PRId64
-        "; UPDATE contributions SET version = NULL, void_reason = 'lost' WHERE run_id = %" PRId64
-        " AND version > %" PRIu64 "; DELETE FROM evaluations WHERE run_id = %" PRId64
-        " AND version > %" PRIu64 "; DELETE FROM versions WHERE run_id = %" PRId64 " AND version > %" PRIu64,
-        r->now_ms, run_id, run_id, run_id, r->version, run_id, r->version, run_id, r->version);
-    if (status == TRIB_OK) status = trib_sql_exec(ledger->db, sql, err);
-    ledger->run_id = run_id;
-    /* At the cloud the fence is a version of its own, with the content of the one before. */
-    (void)snprintf(
-        sql, sizeof sql,
-        "INSERT INTO versions(run_id, version, parent_version, made_by, made_ms, digest) SELECT run_id, "
-        "version + 1, version, 'restored', %" PRIu64 ", digest FROM versions WHERE run_id = %" PRId64
-        " AND version = %" PRIu64,
-        r->now_ms, run_id, r->version);
-    if (status == TRIB_OK && strcmp(ledger->role, "cloud") == 0) status = trib_sql_exec(ledger->db, sql, err);
-    return status;
+        "; DELETE FROM evaluations WHERE run_id = %" PRId64 " AND version > %" PRIu64
+        "; DELETE FROM versions WHERE run_id = %" PRId64 " AND (version > %" PRIu64 " OR (version > %" PRId64
+        " AND made_by IN ('start', 'parent')))"
+        "; UPDATE versions SET published = 0, published_ms = NULL, published_from = NULL, published_digest "
+        "= NULL, chain_digest = NULL, increment_bytes = NULL WHERE run_id = %" PRId64
+        " AND version > %" PRId64,
+        r->now_ms, id, id, id, r->version, id, r->version, published, id, published);
+    status = trib_sql_exec(ledger->db, sql, err);
+    if (status != TRIB_OK) return status;
+    return trib_rec_has(r, VERDICTS) ? go_back_to_verdicts(ledger, r, id, err)
+                                     : void_lost(ledger, r, id, err);
 }
 
 static enum trib_status take_incarnation(struct trib_ledger *ledger, const struct trib_record *r,
                                          struct trib_error *err) {
-    enum trib_status status = TRIB_OK;
     bool lost = trib_rec_has(r, VERSION);
     (void)snprintf(ledger->incarnation, sizeof ledger->incarnation, "%016" PRIx64, r->incarnation);
-    if (lost) status = go_back(ledger, r, err);
-    if (status == TRIB_OK)
-        status =
-            lost ? void_pending(ledger, r, "lost", 4, err) : void_pending(ledger, r, "incarnation", 11, err);
+    enum trib_status status =
+        lost ? go_back(ledger, r, err) : void_pending(ledger, r, "incarnation", 11, err);
     struct row row = begin(ledger, RUN_INCARNATION, r);
     put_text(&row, ledger->incarnation);
     if (status == TRIB_OK) status = finish(&row, err);

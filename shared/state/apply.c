@@ -151,8 +151,9 @@ static enum trib_status apply_peer(struct trib_state *state, const struct trib_r
     return TRIB_OK;
 }
 
+/* What a cloud has judged is its own: its children void what they hold, so nothing counts twice. */
 static enum trib_status apply_incarnation(struct trib_state *state, const struct trib_record *record) {
-    if (state->started) trib_state_void(state, true);
+    if (state->started && state->role != TRIB_ROLE_CLOUD) trib_state_void(state, true);
     state->incarnation = record->incarnation;
     state->next_number = 1;
     return TRIB_OK;

@@ -145,6 +145,9 @@ void trib_outbox_restored(struct trib_outbox *outbox, struct trib_state *state, 
     if (state->started && !state->stopped) {
         trib_schema_text(&state->schema, &schema);
         trib_rec_set(&record, VERSION, version, state->version);
+        if (state->base_count > 0) trib_rec_set(&record, FROM, from_version, state->published);
+        if (state->role == TRIB_ROLE_CLOUD && state->chain.format >= 2)
+            trib_rec_set(&record, VERDICTS, verdicts, state->chain.verdicts);
         trib_rec_set(&record, PLAN, plan,
                      ((struct trib_text){(const char *)state->plan_text.data, state->plan_text.size}));
         trib_rec_set(&record, SCHEMA, schema, ((struct trib_text){(const char *)schema.data, schema.size}));

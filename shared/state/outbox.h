@@ -56,8 +56,9 @@ void trib_outbox_simple(struct trib_outbox *outbox, enum trib_action_kind kind);
 void trib_outbox_event(struct trib_outbox *outbox, struct trib_state *state, uint64_t now_ms, bool ledger,
                        enum trib_level level, const char *event, const char *fmt, ...) TRIB_PRINTF(7, 8);
 /* First of all after a repair of the store that lost records (trib_store_has_lost): what this node said after
- * the state's position is unknown. It takes `incarnation`; what it had gathered and held is void, its fence
- * is crossed, and its parent and children take it for somebody new (INCARNATION). `why` is for people. */
+ * the state's position is unknown. It takes `incarnation`, and its parent and children take it for somebody
+ * new: what an edge had gathered and held is void, and so is what children of either hold. `why` is for
+ * people. */
 void trib_outbox_restored(struct trib_outbox *outbox, struct trib_state *state, uint64_t now_ms,
                           uint64_t incarnation, const char *why);
 /* A copy that owns its texts and a reference to the payload; NULL when memory runs out. */

@@ -22,8 +22,8 @@ enum trib_record_kind {
     TRIB_REC_PARENT,  /* a model from the parent replaced G; contained forwards left (new version at an edge)
                        */
     TRIB_REC_VOID,    /* U, the rule's buffer and held forwards were voided, with the reason */
-    TRIB_REC_INCARNATION, /* this node took a new incarnation; after a loss of records: RUN and VERSION say
-                             what it went back to, with PLAN, SCHEMA, PARENT_INCARNATION as in START */
+    TRIB_REC_INCARNATION, /* this node took a new incarnation; after a loss of records also what it went back
+                             to: RUN, VERSION, FROM (published), VERDICTS; PLAN, SCHEMA, ... as in START */
     TRIB_REC_EVALUATION,  /* cloud: a version's accuracy and loss on held-out data */
     TRIB_REC_EVENT,       /* something worth telling: refused peers, errors, restarts */
     TRIB_REC_STOP,        /* the run is over, and why */

@@ -79,6 +79,21 @@ static enum trib_status check_pages(struct repair *r, struct trib_error *err) {
     return status == TRIB_OK ? TRIB_OK : trib_fail(err, status, "%s", why.text);
 }
 
+/* Can the projection's tables still be written? */
+static enum trib_status check_projection(struct repair *r, const struct trib_projection *projection,
+                                         struct trib_error *err) {
+    struct trib_error why;
+    if (projection->open == NULL || r->malformed) return TRIB_OK;
+    enum trib_status status = projection->open(projection->ctx, r->store->db, &why);
+    if (projection->close != NULL) projection->close(projection->ctx);
+    if (status == TRIB_CORRUPT) {
+        note(r, &why);
+        r->malformed = r->out->lost = true;
+        return TRIB_OK;
+    }
+    return status == TRIB_OK ? TRIB_OK : trib_fail(err, status, "%s", why.text);
+}
+
 static enum trib_status find_base(struct repair *r, struct trib_error *err) {
     for (uint64_t at = UINT64_MAX;;) {
         struct checkpoint row = {.file = 0};
@@ -152,9 +167,10 @@ static enum trib_status check_tail(struct repair *r, struct trib_error *err) {
     return TRIB_OK;
 }
 
-static enum trib_status look(struct repair *r, const char *vfs, struct trib_error *err) {
+static enum trib_status look(struct repair *r, const struct trib_store_options *options,
+                             struct trib_error *err) {
     struct trib_error why;
-    enum trib_status status = store_lock_and_open(r->store, vfs, &why);
+    enum trib_status status = store_lock_and_open(r->store, options->vfs, &why);
     if (status == TRIB_CORRUPT) {
         note(r, &why);
         r->malformed = r->unreadable = r->out->lost = true;
@@ -162,6 +178,7 @@ static enum trib_status look(struct repair *r, const char *vfs, struct trib_erro
     }
     if (status != TRIB_OK) return trib_fail(err, status, "%s", why.text);
     status = check_pages(r, err);
+    if (status == TRIB_OK) status = check_projection(r, &options->projection, err);
     if (status == TRIB_OK) status = find_base(r, err);
     if (status == TRIB_OK) status = find_end(r, err);
     if (status == TRIB_OK) status = check_history(r, err);
@@ -425,7 +442,7 @@ enum trib_status trib_store_repair(const struct trib_store_options *options, boo
     *out = (struct trib_store_damage){.found = false};
     trib_buf_init(&r.report, 0);
     enum trib_status status = store_new(options, &r.store, err);
-    if (status == TRIB_OK) status = look(&r, options->vfs, err);
+    if (status == TRIB_OK) status = look(&r, options, err);
     if (status == TRIB_OK && out->found && out->kept == 0 && !begin_anew) {
         status =
             trib_fail(err, TRIB_CORRUPT,

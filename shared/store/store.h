@@ -131,10 +131,11 @@ struct trib_store_damage {
 };
 /* For a store that was refused as TRIB_CORRUPT, by whatever function; it must be closed. Keeps what can be
  * proved good: the newest sound checkpoint and the records after it up to the first unsound one; all else is
- * moved to out->folder. A database that SQLite calls malformed is made anew from its sound rows; the
- * projection's tables are lost with the old one, and whether rows at its end are missing is not known.
- * TRIB_CORRUPT: nothing at all is sound, and begin_anew is false: nothing was changed, the error says what to
- * do. Other failures: as trib_store_open; what is done is done, and it can be called again. */
+ * moved to out->folder. A database that SQLite calls malformed, or whose tables the projection cannot use, is
+ * made anew from its sound rows; the projection's tables are lost with the old one, and whether rows at its
+ * end are missing is not known. TRIB_CORRUPT: nothing at all is sound, and begin_anew is false: nothing was
+ * changed, the error says what to do. Other failures: as trib_store_open; what is done is done, and it can be
+ * called again. */
 enum trib_status trib_store_repair(const struct trib_store_options *options, bool begin_anew,
                                    struct trib_store_damage *out, struct trib_error *err) TRIB_MUST_USE;
 /* Whether a repair lost records, and no record START or INCARNATION was written since. What the node said

@@ -80,6 +80,9 @@ bool federation_start(struct federation *fed, size_t index, struct trib_error *e
     trib_outbox_init(&node->outbox);
     set_clock(fed, node);
     tell_found(fed, index);
+    if (fed->disk.lost != NULL && fed->disk.lost(fed->disk.ctx, index))
+        trib_outbox_restored(&node->outbox, node->state, node_now(fed, node),
+                             trib_mix64(fed->options.seed ^ fed->now_ms ^ index << 48) | 1, "reason=damage");
     make_roles(fed, index);
     return true;
 }

@@ -18,6 +18,9 @@ struct federation_disk {
     void *ctx;
     /* Fills `state`, new and empty, with what is there. A failure: the node stays down. */
     enum trib_status (*open)(void *ctx, size_t node, struct trib_state *state, struct trib_error *err);
+    /* Whether its repair lost records (trib_store_has_lost): the node takes a new incarnation. May be NULL.
+     */
+    bool (*lost)(void *ctx, size_t node);
     /* A group begins its way to the disk; what of the state must go with it is taken now. May be NULL. */
     void (*begin)(void *ctx, size_t node, const struct trib_state *state);
     /* All of the group or nothing. A failure is a crash: hooks.failed decides what comes of it. */
