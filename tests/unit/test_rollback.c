@@ -179,6 +179,49 @@ static void survives_restarts(void **unused) {
     federation_free(&fed);
 }
 
+/* How often a model from its parent led the edge across a fence. */
+static size_t crossings(struct federation *fed, size_t edge) {
+    const struct trib_record *const *records;
+    size_t count = federation_journal(fed, edge, &records), crossed = 0;
+    uint64_t held = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct trib_record *r = records[i];
+        if (r->kind != TRIB_REC_PARENT) continue;
+        crossed += i > 0 && held > 0 && r->fence > held;
+        held = r->version;
+    }
+    return crossed;
+}
+
+static bool in_between(struct federation *fed, void *ctx) {
+    const struct trib_state *cloud = federation_state(fed, CLOUD);
+    return cloud->version >= *(uint64_t *)ctx && cloud->pending_count > 0 &&
+           cloud->published < cloud->version;
+}
+
+/* The publish interval does not keep the new version back, and nobody is sent an abandoned one meanwhile.
+ * What was judged and not committed is void, and nothing else: versions that were abandoned are versions. */
+static void the_new_version_is_published_at_once(void **unused) {
+    (void)unused;
+    struct federation *fed = begin("cloud.rule: fedbuff(k=4)\npublish.global_interval: 20s\n", 0);
+    run_to(fed, 4);
+    struct trib_blob *model = model_of(fed);
+    const struct trib_state *cloud = federation_state(fed, CLOUD);
+    uint64_t kept = cloud->version, from = cloud->version + 4;
+    federation_run(fed, federation_now(fed) + 600000, in_between, &from);
+    assert_true(cloud->pending_count > 0 && cloud->published < cloud->version);
+    uint64_t pending = 0, void_before = cloud->total.void_samples;
+    for (size_t i = 0; i < cloud->pending_count; i++) pending += cloud->pending[i].samples;
+    go_back(fed, kept, model);
+    assert_int_equal(cloud->published, cloud->fence);
+    assert_int_equal(cloud->total.void_samples - void_before, pending);
+    run_to(fed, cloud->fence + 4);
+    federation_check(fed, "after");
+    for (size_t edge = EDGE_A; edge <= EDGE_B; edge++) assert_int_equal(crossings(fed, edge), 1);
+    trib_blob_unref(&model);
+    federation_free(&fed);
+}
+
 static void impossible_ones_are_refused(void **unused) {
     (void)unused;
     struct federation *fed = begin("", 0);
@@ -201,6 +244,7 @@ int main(void) {
         cmocka_unit_test(whole_tree_follows_over_bad_links),
         cmocka_unit_test(everybody_holds_the_old_model),
         cmocka_unit_test(survives_restarts),
+        cmocka_unit_test(the_new_version_is_published_at_once),
         cmocka_unit_test(impossible_ones_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
