@@ -293,12 +293,15 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
     struct session kept = {0};
     if (presence != NULL && presence->session != 0) { /* the newest HELLO owns the name */
         struct session *old = &a->sessions[presence->session - 1];
-        trib_aggregator_hand_over(a, old, &kept); /* it goes on where it stopped, when it is offered again */
+        /* What is under way goes on where it stopped, when it is offered or asked for again. */
+        trib_aggregator_hand_over(a, old, &kept);
+        trib_aggregator_hand_over_outgoing(a, old, &kept);
         close_session(a, old);
     }
     struct session *s = presence != NULL ? free_session(a) : NULL;
     if (s == NULL) {
         trib_aggregator_drop_incoming(a, &kept);
+        trib_aggregator_drop_outgoing(a, &kept);
         trib_aggregator_error(a, route, 0, TRIB_CODE_BUSY, 0, 10000, "out of memory");
         return;
     }
@@ -312,6 +315,7 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
                           .piece_ms = a->now_ms};
     trib_pace_init(&s->pace, a->options.window_bytes, false);
     trib_aggregator_hand_over(a, &kept, s);
+    trib_aggregator_hand_over_outgoing(a, &kept, s);
     presence->session = (uint32_t)slot + 1;
     a->open_count++;
     a->region_known = false;

@@ -31,6 +31,14 @@ struct offer {
     char codec[TRIB_CODEC_MAX_SPEC + 1];
 };
 
+/* The MODEL whose payload goes down in pieces, and what the child held when it asked. */
+struct offered {
+    struct trib_msg msg; /* it has no texts */
+    bool held;
+    uint64_t held_version;
+    uint8_t held_digest[TRIB_DIGEST_BYTES];
+};
+
 struct session {
     uint32_t number; /* on the wire: slot in the low 16 bits, random above; 0: free */
     trib_child_route route;
@@ -48,9 +56,10 @@ struct session {
     bool parked;
     uint64_t piece_ms; /* when its last piece came, or it was let in */
     struct trib_outbound outgoing;
-    uint64_t sent_ms;  /* when its child last asked for more of it */
-    bool sending;      /* it counts as one who is being sent something */
-    size_t offer_next; /* FIFO of those that wait: slot + 1, 0: none */
+    struct offered *offered; /* owned; of `outgoing` */
+    uint64_t sent_ms;        /* when its child last asked for more of it */
+    bool sending;            /* it counts as one who is being sent something */
+    size_t offer_next;       /* FIFO of those that wait: slot + 1, 0: none */
 };
 
 /* A payload made for a snapshot (`from` is 0) or for several increments. */
@@ -156,6 +165,8 @@ void trib_aggregator_commit_due(struct trib_aggregator *a, uint64_t *wake_ms);
 /* serve.c */
 void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg);
 void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *session);
+/* What a child was being sent is its next session's, in case it asks for the same again. */
+void trib_aggregator_hand_over_outgoing(struct trib_aggregator *a, struct session *from, struct session *to);
 /* Ends the sending of a model in pieces, if one is under way. */
 void trib_aggregator_drop_outgoing(struct trib_aggregator *a, struct session *session);
 /* Who does not take what it is sent holds up nobody. Called now and then for each session. */

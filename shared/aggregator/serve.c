@@ -3,6 +3,8 @@
 #include "shared/kernels/kernels.h"
 #include "shared/model/digest.h"
 
+#include "shared/base/alloc.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -115,6 +117,17 @@ static void count_sending(struct trib_aggregator *a, struct session *session, bo
 void trib_aggregator_drop_outgoing(struct trib_aggregator *a, struct session *session) {
     count_sending(a, session, false);
     trib_outbound_drop(&session->outgoing);
+    trib_free(session->offered);
+    session->offered = NULL;
+}
+
+void trib_aggregator_hand_over_outgoing(struct trib_aggregator *a, struct session *from, struct session *to) {
+    count_sending(a, from, false);
+    to->outgoing = (struct trib_outbound){.number = from->outgoing.number, .payload = from->outgoing.payload};
+    to->offered = from->offered;
+    to->sent_ms = from->sent_ms;
+    from->outgoing = (struct trib_outbound){0};
+    from->offered = NULL;
 }
 
 void trib_aggregator_look_at_outgoing(struct trib_aggregator *a, struct session *session) {
@@ -130,20 +143,60 @@ static bool has_turn(const struct trib_aggregator *a) {
     return a->sending < SENDING_LEAST || a->sending < a->options.budget_bytes / SENDING_EACH;
 }
 
-static void send_payload(struct trib_aggregator *a, struct session *session, struct trib_msg *msg,
-                         struct trib_blob *payload, uint64_t frame_bytes) {
+/* Larger payloads come in pieces. */
+static uint64_t taken_at_once(const struct trib_msg *pull) {
+    return trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD;
+}
+
+static void offer_payload(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
+                          struct trib_blob *payload) {
+    trib_outbound_start(&session->outgoing, msg->to_version, payload);
+    session->sent_ms = a->now_ms;
+    count_sending(a, session, true);
+    (void)trib_aggregator_send(a, session->route, a->state->position, msg, NULL);
+}
+
+static void send_payload(struct trib_aggregator *a, struct session *session, const struct trib_msg *pull,
+                         struct trib_msg *msg, struct trib_blob *payload) {
     size_t bytes = trib_blob_size(payload);
-    if (bytes > frame_bytes) { /* larger than the child takes at once: an offer */
-        trib_msg_set(msg, PAYLOAD_BYTES, payload_bytes, bytes);
-        trib_msg_set(msg, PAYLOAD_CRC, payload_crc,
-                     trib_kernels()->crc32c(0, trib_blob_data(payload), bytes));
-        trib_outbound_start(&session->outgoing, msg->to_version, payload);
-        session->sent_ms = a->now_ms;
-        count_sending(a, session, true);
-        payload = NULL;
-    }
-    (void)trib_aggregator_send(a, session->route, a->state->position, msg, payload);
     a->status.models_sent++;
+    if (bytes <= taken_at_once(pull)) {
+        (void)trib_aggregator_send(a, session->route, a->state->position, msg, payload);
+        return;
+    }
+    trib_msg_set(msg, PAYLOAD_BYTES, payload_bytes, bytes);
+    trib_msg_set(msg, PAYLOAD_CRC, payload_crc, trib_kernels()->crc32c(0, trib_blob_data(payload), bytes));
+    offer_payload(a, session, msg, payload);
+    session->offered = trib_alloc(sizeof *session->offered);
+    if (session->offered == NULL) return; /* then it does not go on after a connection */
+    session->offered->msg = *msg;
+    session->offered->held = trib_msg_has(pull, HELD_DIGEST);
+    session->offered->held_version = pull->held_version;
+    memcpy(session->offered->held_digest, pull->held_digest, sizeof pull->held_digest);
+}
+
+/* Over a slow line, or one that is cut often, a child would never get to the end of a model if each time it
+ * asks again there was a newer one. So it is offered the same again, as long as it asks from the same place
+ * and can still work on that version. */
+static bool offer_again(struct trib_aggregator *a, struct session *session, const struct trib_msg *pull) {
+    const struct trib_state *s = a->state;
+    struct offered *offered = session->offered;
+    if (session->outgoing.payload == NULL || offered == NULL) return false;
+    struct trib_msg *msg = &offered->msg;
+    bool same =
+        offered->held == trib_msg_has(pull, HELD_DIGEST) &&
+        (!offered->held || (offered->held_version == pull->held_version &&
+                            memcmp(offered->held_digest, pull->held_digest, sizeof pull->held_digest) == 0));
+    bool useful = trib_state_base(s, msg->to_version) != NULL && msg->to_version >= s->fence &&
+                  (msg->to_version == s->published || !trib_rule_synchronous(s->rule));
+    if (!same || !useful) return false;
+    struct trib_blob *payload = trib_blob_ref(session->outgoing.payload);
+    trib_msg_set(msg, SESSION, session, session->number);
+    session->waiting = false;
+    session->advanced = msg->to_version + 1;
+    offer_payload(a, session, msg, payload);
+    trib_blob_unref(&payload);
+    return true;
 }
 
 static const struct trib_base *held_base(const struct trib_state *s, const struct trib_msg *pull) {
@@ -204,13 +257,13 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     const struct trib_base *to;
     struct trib_blob *payload = NULL;
     struct trib_msg msg = {.type = TRIB_MODEL};
-    uint64_t frame_bytes = trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD;
+    if (offer_again(a, session, pull)) return;
     trib_aggregator_drop_outgoing(a, session); /* a second PULL gives the first one's payload up */
     if (!answer(a, peer, held_base(s, pull), &msg, &payload, &to)) {
         turn_away(a, session, a->postponed_ms != 0 ? DRAIN_MS : WAIT_MS);
         return;
     }
-    if (trib_blob_size(payload) > frame_bytes && !has_turn(a)) {
+    if (trib_blob_size(payload) > taken_at_once(pull) && !has_turn(a)) {
         turn_away(a, session, DRAIN_MS);
         trib_blob_unref(&payload);
         return;
@@ -223,7 +276,7 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     trib_msg_set(&msg, FENCE, fence, s->fence);
     session->waiting = false;
     session->advanced = to->version + 1;
-    send_payload(a, session, &msg, payload, frame_bytes);
+    send_payload(a, session, pull, &msg, payload);
     trib_blob_unref(&payload);
 }
 

@@ -167,11 +167,76 @@ static void test_forgotten_transfer(void **unused) {
     role_stop(&node);
 }
 
+static struct trib_msg grant(uint64_t session, uint64_t number, uint64_t offset, uint64_t window) {
+    struct trib_msg msg = role_message(TRIB_CREDIT, session);
+    trib_msg_set(&msg, NUMBER, number, number);
+    trib_msg_set(&msg, OFFSET, offset, offset);
+    trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, TRIB_CHUNK_MIN);
+    trib_msg_set(&msg, WINDOW_BYTES, window_bytes, window);
+    return msg;
+}
+
+static void commit(struct role_node *node, uint64_t session, uint64_t number) {
+    struct trib_blob *payload = role_floats(ROLE_HUGE_N, 0.25f);
+    offer(node, 1, session, number, payload);
+    (void)credit(node, number, 0);
+    piece(node, 1, session, number, payload, 0, BIG);
+    accepted(node, number);
+    trib_blob_unref(&payload);
+    node->now_ms += 60000;
+}
+
+/* A child whose connection ends again and again, while newer versions come all the time: it is offered the
+ * same model until it has it. */
+static void test_model_goes_on_after_a_connection(void **unused) {
+    (void)unused;
+    enum { C = TRIB_CHUNK_MIN };
+    struct role_node node;
+    cloud_with(&node, 0, 0, true);
+    uint64_t author = child(&node, 1, "author");
+    commit(&node, author, 1);
+    struct trib_msg pull = role_pull(author, NULL);
+    role_deliver(&node, 1, NULL, &pull, NULL); /* publishes version 1 */
+    assert_int_equal(role_next(&node, TRIB_MODEL)->msg.to_version, 1);
+    size_t have = 0;
+    uint32_t crc = 0;
+    for (trib_child_route route = 2; have < BIG; route++) {
+        uint64_t session = role_join(&node, route, "slow", 99);
+        pull = role_pull(session, NULL);
+        role_deliver(&node, route, NULL, &pull, NULL);
+        const struct trib_msg *model = &role_next(&node, TRIB_MODEL)->msg;
+        assert_int_equal(model->session, session);
+        assert_int_equal(model->to_version, 1);
+        if (crc == 0) crc = (uint32_t)model->payload_crc;
+        assert_int_equal(model->payload_crc, crc);
+        struct trib_msg msg = grant(session, 1, have, C);
+        role_deliver(&node, route, NULL, &msg, NULL);
+        const struct role_sent *chunk = role_next(&node, TRIB_CHUNK);
+        assert_int_equal(chunk->msg.offset, have);
+        have += trib_blob_size(chunk->payload);
+        if (route > 4) continue;
+        commit(&node, author, route); /* and one more version */
+        pull = role_pull(author, NULL);
+        role_deliver(&node, 1, NULL, &pull, NULL);
+        while (role_peek(&node) != NULL) {
+        }
+    }
+    assert_int_equal(have, BIG);
+    uint64_t session = role_join(&node, 90, "slow", 99);
+    pull =
+        role_pull(session, NULL); /* as if it had got nothing: all of that was sent, so it gets the newest */
+    role_deliver(&node, 90, NULL, &pull, NULL);
+    assert_int_equal(role_next(&node, TRIB_MODEL)->msg.to_version, node.state->published);
+    assert_true(node.state->published > 1);
+    role_stop(&node);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stalled_transfer),
         cmocka_unit_test(test_slow_transfer_among_fast_ones),
         cmocka_unit_test(test_forgotten_transfer),
+        cmocka_unit_test(test_model_goes_on_after_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
