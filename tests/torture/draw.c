@@ -131,6 +131,7 @@ static void draw_faults(struct trib_rng *rng, struct drawn *d) {
     d->weight[FAULT_IO] = chance(rng, 0.5) ? 4 : 0;
     d->weight[FAULT_FULL] = chance(rng, 0.2) ? 2 : 0;
     d->weight[FAULT_STRANGER] = chance(rng, 0.35) ? 8 : 0;
+    d->weight[FAULT_ROLLBACK] = chance(rng, 0.4) ? 4 : 0;
     if (chance(rng, 0.4)) return;
     d->weight[FAULT_LOST_DISK] = chance(rng, 0.5) ? 4 : 0;
     d->weight[FAULT_BACKUP] = 5;

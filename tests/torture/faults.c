@@ -172,6 +172,16 @@ static void fill_disk(struct torture *t) {
     alarm_at(t, some_ms(t, 20000), ALARM_ROOM, node);
 }
 
+static void roll_back(struct torture *t) {
+    uint64_t version;
+    struct trib_blob *model = observer_earlier_model(t, pick(&t->rng, 6), &version);
+    if (model == NULL || !federation_up(t->fed, FED_CLOUD)) return;
+    struct trib_aggregator *cloud = federation_aggregator(t->fed, FED_CLOUD);
+    if (trib_aggregator_rollback(cloud, federation_node_now(t->fed, FED_CLOUD), version, model))
+        tell(t, "the cloud goes back to version %" PRIu64, version);
+    federation_settle(t->fed, FED_CLOUD);
+}
+
 static void carry_out(struct torture *t, enum fault fault) {
     switch (fault) {
     case FAULT_CRASH: crash(t, any_node(t), "killed"); break;
@@ -185,7 +195,7 @@ static void carry_out(struct torture *t, enum fault fault) {
     case FAULT_IO: disk_fail_at(t->disks, any_aggregator(t), 1 + trib_rng_below(&t->rng, 200)); break;
     case FAULT_FULL: fill_disk(t); break;
     case FAULT_STRANGER: stranger_acts(t); break;
-    case FAULT_ROLLBACK:
+    case FAULT_ROLLBACK: roll_back(t); break;
     case FAULT_KINDS: break;
     }
 }

@@ -1,52 +1,12 @@
-#include "tests/torture/observer.h"
+#include "tests/torture/observer_internal.h"
 
 #include "shared/base/alloc.h"
-#include "shared/kernels/kernels.h"
-#include "tests/torture/shadow.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct update {
-    size_t node;
-    bool accepted;     /* somebody has, durably: it must be somewhere from now on */
-    bool lost_is_fine; /* a disk that was lost was the last to hold it */
-    bool two_is_fine;  /* an old disk came back with it */
-};
-
-struct session { /* as a parent has told a child */
-    uint64_t number, incarnation, lineage;
-    size_t parent, child;
-};
-
-struct watched {
-    struct shadow shadow, backup;
-    bool has_backup, digest_known;
-    uint64_t lineage;  /* disks it has had */
-    uint64_t compared; /* position */
-    uint64_t digest_position, model_version;
-    uint8_t digest[TRIB_DIGEST_BYTES], model_chain[TRIB_DIGEST_BYTES];
-};
-
-struct observer {
-    struct torture *t;
-    struct shadow_world world;
-    size_t nodes;
-    struct watched *watched;
-    size_t parcel_count, parcel_capacity;
-    struct parcel *parcels;
-    size_t update_count, update_capacity;
-    struct update *updates;
-    size_t session_count, session_capacity;
-    struct session *sessions;
-    size_t place_capacity;
-    uint8_t *there, *live;
-    size_t now; /* the node whose records are applied */
-};
-
-static void *grown(void *items, size_t *capacity, size_t count, size_t item_bytes) {
+void *observer_grown(void *items, size_t *capacity, size_t count, size_t item_bytes) {
     if (count < *capacity) return items;
     *capacity = *capacity > 0 ? *capacity * 2 : 32;
     items = trib_realloc(items, *capacity * item_bytes);
@@ -68,7 +28,7 @@ static size_t find_node(void *ctx, const struct trib_text *name) {
 
 static size_t make_parcel(void *ctx, struct parcel *made) {
     struct observer *o = ctx;
-    o->parcels = grown(o->parcels, &o->parcel_capacity, o->parcel_count, sizeof *o->parcels);
+    o->parcels = observer_grown(o->parcels, &o->parcel_capacity, o->parcel_count, sizeof *o->parcels);
     o->parcels[o->parcel_count] = *made;
     return o->parcel_count++;
 }
@@ -76,7 +36,7 @@ static size_t make_parcel(void *ctx, struct parcel *made) {
 static uint32_t make_update(void *ctx, size_t node, const struct trib_record *record) {
     struct observer *o = ctx;
     (void)record;
-    o->updates = grown(o->updates, &o->update_capacity, o->update_count, sizeof *o->updates);
+    o->updates = observer_grown(o->updates, &o->update_capacity, o->update_count, sizeof *o->updates);
     o->updates[o->update_count] = (struct update){.node = node};
     return (uint32_t)o->update_count++;
 }
@@ -133,8 +93,19 @@ static uint64_t after(void *ctx, size_t child, const struct trib_record *record)
 
 static void accepted(void *ctx, const struct parcel *parcel) {
     struct observer *o = ctx;
-    for (size_t i = 0; i < parcel->ids.count; i++) o->updates[parcel->ids.at[i]].accepted = true;
+    for (size_t i = 0; i < parcel->ids.count; i++) {
+        struct update *u = &o->updates[parcel->ids.at[i]];
+        u->accepted = true;
+        if (o->now == FED_CLOUD && u->abandoned && o->t->disasters == 0)
+            violate(o->t, "update %u was below a rollback and came up", parcel->ids.at[i]);
+    }
 }
+
+static void abandon(struct observer *o, const struct ids *ids) {
+    for (size_t i = 0; i < ids->count; i++) o->updates[ids->at[i]].abandoned = true;
+}
+
+static void rolled_back(void *ctx);
 
 /* ---- making ---- */
 
@@ -162,6 +133,7 @@ struct observer *observer_new(struct torture *t) {
                                      .get = get_parcel,
                                      .violate = violated,
                                      .after = after,
+                                     .rolled_back = rolled_back,
                                      .accepted = accepted};
     o->watched = trib_alloc_array(o->nodes, sizeof *o->watched);
     if (o->watched == NULL) abort();
@@ -180,6 +152,7 @@ void observer_free(struct observer **observer) {
         ids_release(&o->parcels[i].ids);
         trib_free(o->parcels[i].sum);
     }
+    for (size_t i = 0; i < MODELS; i++) trib_blob_unref(&o->models[i].parameters);
     trib_free(o->watched);
     trib_free(o->parcels);
     trib_free(o->updates);
@@ -209,6 +182,23 @@ static bool parent_has(const struct observer *o, const struct parcel *parcel) {
     const struct shadow *parent = &o->watched[federation_parent(o->t->fed, parcel->node)].shadow;
     const struct judged *judged = shadow_judged(parent, parcel->node, parcel->incarnation, parcel->number);
     return judged != NULL && judged->verdict == TRIB_ACCEPTED;
+}
+
+/* What edges have not brought up yet was built on versions that are no more. */
+static void rolled_back(void *ctx) {
+    struct observer *o = ctx;
+    o->t->rollbacks++;
+    for (size_t node = 1; node <= o->t->drawn.edges; node++) {
+        const struct shadow *s = &o->watched[node].shadow;
+        abandon(o, &s->own);
+        for (size_t i = 0; i < s->pending_count; i++) {
+            const struct judged *j = &s->children[s->pending[i].child].judged[s->pending[i].judged];
+            abandon(o, &o->parcels[j->parcel].ids);
+        }
+        for (size_t i = 0; i < s->held_count; i++)
+            if (!parent_has(o, &o->parcels[s->held[i].parcel]))
+                abandon(o, &o->parcels[s->held[i].parcel].ids);
+    }
 }
 
 static void count_parcel(struct observer *o, size_t index) {
@@ -389,15 +379,6 @@ void observer_opened(struct torture *t, size_t node) {
     compare(t, node);
 }
 
-static const struct session *find_session(const struct observer *o, size_t parent, size_t child,
-                                          uint64_t number) {
-    for (size_t i = o->session_count; i-- > 0;) {
-        const struct session *s = &o->sessions[i];
-        if (s->number == number && s->parent == parent && s->child == child) return s;
-    }
-    return NULL;
-}
-
 /* What a child holds of a version is what its parent published as that version. */
 static void compare_model(struct torture *t, size_t node) {
     struct observer *o = t->observer;
@@ -412,7 +393,7 @@ static void compare_model(struct torture *t, size_t node) {
     w->model_version = child->parent_version;
     memcpy(w->model_chain, child->parent_chain, sizeof w->model_chain);
     uint64_t number = trib_participant_status(federation_participant(t->fed, node)).session;
-    const struct session *s = find_session(o, index, node, number);
+    const struct session *s = observer_session(o, index, node, number);
     const struct trib_base *base = trib_state_base(parent, child->parent_version);
     if (s == NULL || s->lineage != o->watched[index].lineage || base == NULL ||
         child->parent_incarnation != parent->incarnation)
@@ -437,106 +418,40 @@ static void check_memory(struct torture *t, size_t node) {
                 federation_name(t->fed, node), bytes, most);
 }
 
+static void keep_model(struct torture *t) {
+    struct observer *o = t->observer;
+    const struct watched *w = &o->watched[FED_CLOUD];
+    const struct trib_state *state = federation_state(t->fed, FED_CLOUD);
+    size_t last = (o->model_count + MODELS - 1) % MODELS,
+           bytes = trib_state_parameters(state) * sizeof(float);
+    if (!state->started || state->pending_count > 0 || state->position != w->shadow.position) return;
+    if (o->model_count > 0 && o->models[last].version == state->version &&
+        o->models[last].lineage == w->lineage)
+        return;
+    size_t at = o->model_count++ % MODELS;
+    trib_blob_unref(&o->models[at].parameters);
+    o->models[at].version = state->version;
+    o->models[at].lineage = w->lineage;
+    o->models[at].parameters = trib_blob_new(bytes);
+    if (o->models[at].parameters == NULL) abort();
+    memcpy(trib_blob_mutable(o->models[at].parameters), state->own, bytes);
+}
+
+struct trib_blob *observer_earlier_model(const struct torture *t, size_t which, uint64_t *version) {
+    const struct observer *o = t->observer;
+    size_t at = which % MODELS;
+    const struct shadow *s = &o->watched[FED_CLOUD].shadow;
+    *version = o->models[at].version;
+    bool good = o->models[at].lineage == o->watched[FED_CLOUD].lineage && *version < s->version;
+    return good ? o->models[at].parameters : NULL;
+}
+
 void observer_stepped(struct torture *t, size_t node) {
     if (t->violated) return;
     compare(t, node);
+    if (node == FED_CLOUD && t->drawn.weight[FAULT_ROLLBACK] > 0) keep_model(t);
     check_memory(t, node);
     if (node != FED_CLOUD) compare_model(t, node);
-}
-
-/* ---- what nodes say ---- */
-
-static void welcomed(struct torture *t, size_t from, size_t to, const struct trib_msg *msg) {
-    struct observer *o = t->observer;
-    const char *name = federation_name(t->fed, to);
-    const struct trib_peer *peer = trib_state_peer(federation_state(t->fed, from), name, strlen(name));
-    if (peer == NULL) return;
-    o->sessions = grown(o->sessions, &o->session_capacity, o->session_count, sizeof *o->sessions);
-    o->sessions[o->session_count++] = (struct session){.number = msg->session,
-                                                       .incarnation = peer->incarnation,
-                                                       .lineage = o->watched[from].lineage,
-                                                       .parent = from,
-                                                       .child = to};
-    const struct shadow_child *c = &o->watched[from].shadow.children[to];
-    if (c->incarnation == peer->incarnation && msg->last_number > c->last)
-        violate(t, "%s told %s of number %" PRIu64 ", which it does not durably have",
-                federation_name(t->fed, from), name, msg->last_number);
-}
-
-static void acknowledged(struct torture *t, size_t from, size_t to, const struct trib_msg *msg) {
-    struct observer *o = t->observer;
-    const struct session *s = find_session(o, from, to, msg->session);
-    if (s == NULL || s->lineage != o->watched[from].lineage) return;
-    const struct judged *judged = shadow_judged(&o->watched[from].shadow, to, s->incarnation, msg->number);
-    if (judged == NULL || judged->verdict != msg->verdict)
-        violate(t, "%s told %s a verdict on %" PRIu64 " that it has not committed",
-                federation_name(t->fed, from), federation_name(t->fed, to), msg->number);
-}
-
-static void served(struct torture *t, size_t from, size_t to, const struct trib_msg *msg) {
-    struct observer *o = t->observer;
-    const struct session *s = find_session(o, from, to, msg->session);
-    if (s == NULL || s->lineage != o->watched[from].lineage) return;
-    const struct shadow *shadow = &o->watched[from].shadow;
-    const struct shadow_base *base = shadow_find_base(shadow, msg->to_version);
-    if (base == NULL || memcmp(base->chain, msg->to_digest, sizeof base->chain) != 0)
-        violate(t, "%s gave %s a version %" PRIu64 " that it has not published",
-                federation_name(t->fed, from), federation_name(t->fed, to), msg->to_version);
-    bool edge = federation_role(t->fed, to) == TRIB_ROLE_EDGE;
-    const struct shadow_child *c = &shadow->children[to];
-    for (size_t i = 0; i < c->count; i++) {
-        const struct judged *j = &c->judged[i];
-        if (j->incarnation != s->incarnation || j->number > msg->applied) continue;
-        if (j->fate == FATE_PENDING || (edge && j->fate == FATE_COMMITTED && j->version > msg->to_version))
-            violate(t, "%s told %s that its update %" PRIu64 " is in version %" PRIu64 ", it is not",
-                    federation_name(t->fed, from), federation_name(t->fed, to), j->number, msg->to_version);
-    }
-}
-
-static void pushed(struct torture *t, size_t from, const struct trib_msg *msg,
-                   const struct trib_blob *payload) {
-    struct observer *o = t->observer;
-    const struct shadow *shadow = &o->watched[from].shadow;
-    for (size_t i = 0; i < shadow->held_count; i++) {
-        const struct parcel *parcel = &o->parcels[shadow->held[i].parcel];
-        if (parcel->number != msg->number) continue;
-        uint32_t crc = payload != NULL
-                           ? trib_kernels()->crc32c(0, trib_blob_data(payload), trib_blob_size(payload))
-                           : (uint32_t)msg->payload_crc;
-        if (crc != parcel->crc)
-            violate(t, "%s pushed other bytes under number %" PRIu64 " than it had written",
-                    federation_name(t->fed, from), msg->number);
-        return;
-    }
-    /* Voided while it waited for an older record: nobody who hears it now takes it. */
-    if (msg->number < shadow->next_number) return;
-    violate(t, "%s pushed number %" PRIu64 " before it had written it", federation_name(t->fed, from),
-            msg->number);
-}
-
-bool observer_judged(const struct torture *t, size_t node, size_t child, uint64_t incarnation,
-                     uint64_t number, uint32_t *crc) {
-    const struct judged *judged =
-        shadow_judged(&t->observer->watched[node].shadow, child, incarnation, number);
-    if (judged != NULL) *crc = judged->crc;
-    return judged != NULL;
-}
-
-void observer_sent(struct torture *t, size_t from, size_t to, const struct trib_action *action) {
-    struct trib_msg msg;
-    struct trib_error err;
-    if (t->violated || to >= t->observer->nodes) return;
-    if (trib_msg_decode(action->frame, action->frame_bytes, &msg, NULL, &err) != TRIB_OK) {
-        violate(t, "%s sent what is no message: %s", federation_name(t->fed, from), err.text);
-        return;
-    }
-    switch (msg.type) {
-    case TRIB_WELCOME: welcomed(t, from, to, &msg); break;
-    case TRIB_ACK: acknowledged(t, from, to, &msg); break;
-    case TRIB_MODEL: served(t, from, to, &msg); break;
-    case TRIB_PUSH: pushed(t, from, &msg, action->payload); break;
-    default: break;
-    }
 }
 
 /* Where rules take everything, and no disk was lost, everything counts. */

@@ -29,6 +29,10 @@ void observer_final(struct torture *t);
 bool observer_judged(const struct torture *t, size_t node, size_t child, uint64_t incarnation,
                      uint64_t number, uint32_t *crc);
 
+/* One of the cloud's durable models, borrowed, and its version; NULL: there is none earlier than the newest.
+ */
+struct trib_blob *observer_earlier_model(const struct torture *t, size_t which, uint64_t *version);
+
 /* For progress: updates in the cloud's model; the next number of a node. */
 uint64_t observer_in_model(const struct torture *t);
 uint64_t observer_updates(const struct torture *t);

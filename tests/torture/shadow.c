@@ -50,7 +50,14 @@ void shadow_init(struct shadow *shadow, size_t children, size_t parameters) {
     if (shadow->children == NULL || (parameters > 0 && shadow->sum == NULL)) abort();
 }
 
+static void forget_versions(struct shadow *shadow) {
+    for (size_t i = 0; i < shadow->version_count; i++) trib_free(shadow->versions[i].sum);
+    shadow->version_count = 0;
+}
+
 void shadow_release(struct shadow *shadow) {
+    forget_versions(shadow);
+    trib_free(shadow->versions);
     for (size_t i = 0; i < shadow->child_count; i++) trib_free(shadow->children[i].judged);
     trib_free(shadow->children);
     trib_free(shadow->sum);
@@ -79,6 +86,10 @@ void shadow_copy(struct shadow *to, const struct shadow *from) {
     }
     to->pending_capacity = from->pending_count;
     to->pending = copied(from->pending, from->pending_count * sizeof *from->pending);
+    to->version_capacity = from->version_count;
+    to->versions = copied(from->versions, from->version_count * sizeof *from->versions);
+    for (size_t i = 0; i < from->version_count; i++)
+        to->versions[i].sum = copied(from->versions[i].sum, from->parameters * sizeof *from->sum);
     to->base_capacity = from->base_count;
     to->bases = copied(from->bases, from->base_count * sizeof *from->bases);
     to->seen = copied(from->seen, from->seen_bytes);
@@ -132,6 +143,24 @@ static void void_all(struct shadow *s, const struct shadow_world *w, enum trib_r
     if (held) s->held_count = 0;
 }
 
+static void keep_version(struct shadow *s, enum trib_role role) {
+    if (role != TRIB_ROLE_CLOUD || s->sum == NULL) return;
+    s->versions = grown(s->versions, &s->version_capacity, s->version_count, sizeof *s->versions);
+    s->versions[s->version_count++] =
+        (struct shadow_version){.version = s->version, .sum = copied(s->sum, s->parameters * sizeof *s->sum)};
+}
+
+/* What came after the version that is current again stays counted, in versions that were abandoned. */
+static void apply_rollback(struct shadow *s, const struct shadow_world *w, const struct trib_record *record) {
+    void_all(s, w, TRIB_ROLE_CLOUD, true);
+    if (record->version != s->version) w->violate(w->ctx, "a rollback made another version", record->version);
+    for (size_t i = 0; i < s->version_count; i++)
+        if (s->versions[i].version == record->from_version)
+            memcpy(s->sum, s->versions[i].sum, s->parameters * sizeof *s->sum);
+    keep_version(s, TRIB_ROLE_CLOUD);
+    w->rolled_back(w->ctx);
+}
+
 static void apply_start(struct shadow *s, const struct shadow_world *w, enum trib_role role,
                         const struct trib_record *record) {
     void_all(s, w, role, true);
@@ -146,6 +175,8 @@ static void apply_start(struct shadow *s, const struct shadow_world *w, enum tri
     }
     s->parent_incarnation = record->parent_incarnation;
     s->started = true;
+    forget_versions(s);
+    keep_version(s, role);
 }
 
 static void see(struct shadow *s, const struct shadow_world *w, const struct parcel *parcel) {
@@ -203,7 +234,8 @@ static void apply_verdict(struct shadow *s, const struct shadow_world *w, const 
     c->last = record->number;
 }
 
-static void apply_commit(struct shadow *s, const struct shadow_world *w, const struct trib_record *record) {
+static void apply_commit(struct shadow *s, const struct shadow_world *w, enum trib_role role,
+                         const struct trib_record *record) {
     s->version++;
     for (size_t i = 0; i < s->pending_count; i++) {
         struct judged *j = &s->children[s->pending[i].child].judged[s->pending[i].judged];
@@ -218,6 +250,7 @@ static void apply_commit(struct shadow *s, const struct shadow_world *w, const s
             s->sum[p] += scale * parcel->sum[p];
     }
     s->pending_count = 0;
+    keep_version(s, role);
 }
 
 static void apply_forward(struct shadow *s, const struct shadow_world *w, size_t node, enum trib_role role,
@@ -298,7 +331,8 @@ void shadow_apply(struct shadow *s, const struct shadow_world *w, size_t node, e
         break;
     }
     case TRIB_REC_VERDICT: apply_verdict(s, w, record); break;
-    case TRIB_REC_COMMIT: apply_commit(s, w, record); break;
+    case TRIB_REC_COMMIT: apply_commit(s, w, role, record); break;
+    case TRIB_REC_ROLLBACK: apply_rollback(s, w, record); break;
     case TRIB_REC_PUBLISH: apply_publish(s, record); break;
     case TRIB_REC_FORWARD: apply_forward(s, w, node, role, record); break;
     case TRIB_REC_ACKED: apply_acked(s, w, role, record); break;

@@ -54,6 +54,12 @@ struct shadow_base {
     uint8_t chain[TRIB_DIGEST_BYTES];
 };
 
+/* A version of the cloud, to which a rollback may go back. */
+struct shadow_version {
+    uint64_t version;
+    double *sum;
+};
+
 struct shadow {
     size_t parameters;
     uint64_t position, run, version, incarnation, parent_incarnation, next_number, parent_version, fence;
@@ -73,6 +79,8 @@ struct shadow {
     struct {
         size_t child, judged;
     } * pending;
+    size_t version_count, version_capacity;
+    struct shadow_version *versions;
     size_t base_count, base_capacity;
     struct shadow_base *bases;
     size_t seen_bytes;
@@ -99,6 +107,7 @@ struct shadow_world {
     /* The highest number that had to be here before this one could be judged, as far as is known. */
     uint64_t (*after)(void *ctx, size_t child, const struct trib_record *record);
     void (*accepted)(void *ctx, const struct parcel *parcel);
+    void (*rolled_back)(void *ctx);
 };
 
 /* One durable record of the node. */
