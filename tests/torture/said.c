@@ -47,8 +47,7 @@ static void served(struct torture *t, size_t from, size_t to, const struct trib_
     const struct session *s = observer_session(o, from, to, msg->session);
     if (s == NULL || s->lineage != o->watched[from].lineage) return;
     const struct shadow *shadow = &o->watched[from].shadow;
-    const struct shadow_base *base = shadow_find_base(shadow, msg->to_version);
-    if (base == NULL || memcmp(base->chain, msg->to_digest, sizeof base->chain) != 0)
+    if (!shadow_published(shadow, msg->to_version, msg->to_digest))
         violate(t, "%s gave %s a version %" PRIu64 " that it has not published",
                 federation_name(t->fed, from), federation_name(t->fed, to), msg->to_version);
     bool edge = federation_role(t->fed, to) == TRIB_ROLE_EDGE;

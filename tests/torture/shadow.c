@@ -110,10 +110,12 @@ const struct judged *shadow_judged(const struct shadow *shadow, size_t child, ui
     return find_judged(shadow, child, incarnation, number);
 }
 
-const struct shadow_base *shadow_find_base(const struct shadow *shadow, uint64_t version) {
+bool shadow_published(const struct shadow *shadow, uint64_t version, const uint8_t chain[TRIB_DIGEST_BYTES]) {
     for (size_t i = shadow->base_count; i-- > 0;)
-        if (shadow->bases[i].version == version) return &shadow->bases[i];
-    return NULL;
+        if (shadow->bases[i].version == version &&
+            memcmp(shadow->bases[i].chain, chain, TRIB_DIGEST_BYTES) == 0)
+            return true;
+    return false;
 }
 
 /* ---- what records do ---- */
@@ -166,7 +168,6 @@ static void apply_start(struct shadow *s, const struct shadow_world *w, enum tri
     void_all(s, w, role, true);
     s->run++; /* numbers of an older one are known no more; what was accepted is still not accepted again */
     for (size_t i = 0; i < s->child_count; i++) s->children[i].incarnation = s->children[i].last = 0;
-    s->base_count = 0;
     s->version = s->parent_version = s->fence = 0;
     s->has_model = false;
     if (trib_rec_has(record, INCARNATION)) {

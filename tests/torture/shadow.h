@@ -115,7 +115,8 @@ void shadow_apply(struct shadow *shadow, const struct shadow_world *world, size_
                   const struct trib_record *record);
 const struct judged *shadow_judged(const struct shadow *shadow, size_t child, uint64_t incarnation,
                                    uint64_t number);
-const struct shadow_base *shadow_find_base(const struct shadow *shadow, uint64_t version);
+/* Was this version published here, with this chain digest? */
+bool shadow_published(const struct shadow *shadow, uint64_t version, const uint8_t chain[TRIB_DIGEST_BYTES]);
 /* Compares with the state that the same records have made; NULL: they agree. */
 const char *shadow_differs(const struct shadow *shadow, const struct trib_state *state, enum trib_role role,
                            const struct shadow_world *world, double tolerance);
