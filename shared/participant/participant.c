@@ -261,8 +261,11 @@ static void on_error(struct trib_participant *p, const struct trib_msg *msg) {
         trib_participant_reconnect(p, "schema");
         break;
     case TRIB_CODE_GAP:
-        if (msg->number > 0 && msg->number <= p->last_number) { /* judged so long ago that nobody knows how */
-            struct trib_msg ack = {.type = TRIB_ACK, .number = msg->number, .verdict = TRIB_REFUSED};
+        if (msg->number > 0 && msg->number <= p->last_number) {
+            /* Judged so long ago that nobody knows how. An edge keeps it until `applied` reaches it, which it
+             * does either way; it may be in the parent's buffer still. */
+            uint64_t verdict = p->state->role == TRIB_ROLE_EDGE ? TRIB_ACCEPTED : TRIB_REFUSED;
+            struct trib_msg ack = {.type = TRIB_ACK, .number = msg->number, .verdict = verdict};
             trib_participant_on_ack(p, &ack);
         } else {
             trib_participant_reconnect(p, "gap");

@@ -377,6 +377,9 @@ void observer_opened(struct torture *t, size_t node) {
                 state->position);
     w->compared = 0;
     compare(t, node);
+    /* What its disk gave back may be of another life of its parent. */
+    w->model_version = state->parent_version;
+    memcpy(w->model_chain, state->parent_chain, sizeof w->model_chain);
 }
 
 /* What a child holds of a version is what its parent published as that version. */
