@@ -27,6 +27,8 @@ static void welcomed(struct torture *t, size_t from, size_t to, const struct tri
                                                        .parent = from,
                                                        .child = to};
     const struct shadow_child *c = &o->watched[from].shadow.children[to];
+    if (!c->known)
+        violate(t, "%s welcomed %s before it had written who that is", federation_name(t->fed, from), name);
     if (c->incarnation == peer->incarnation && msg->last_number > c->last)
         violate(t, "%s told %s of number %" PRIu64 ", which it does not durably have",
                 federation_name(t->fed, from), name, msg->last_number);

@@ -329,6 +329,7 @@ void shadow_apply(struct shadow *s, const struct shadow_world *w, size_t node, e
         struct shadow_child *c = &s->children[w->find(w->ctx, &record->peer)];
         if (c->incarnation != record->incarnation) c->last = 0;
         c->incarnation = record->incarnation;
+        c->known = true;
         break;
     }
     case TRIB_REC_VERDICT: apply_verdict(s, w, record); break;

@@ -39,6 +39,7 @@ struct judged {
 };
 
 struct shadow_child {
+    bool known; /* it was admitted once */
     uint64_t incarnation, last;
     size_t count, capacity;
     struct judged *judged; /* of all incarnations */
