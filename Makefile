@@ -15,7 +15,7 @@ PREFIX  ?= /usr/local
 # CC=aarch64-linux-gnu-gcc takes that machine's libraries (Debian's multiarch packages).
 CROSS      := $(patsubst %-gcc,%,$(filter %-linux-gnu-gcc %-linux-gnueabihf-gcc,$(notdir $(CC))))
 PKG_CONFIG ?= $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS)/pkgconfig:/usr/share/pkgconfig )pkg-config
-PKGS     := libzmq msgpack sqlite3 libsodium yaml-0.1 zlib
+PKGS     := libzmq msgpack sqlite3 libsodium yaml-0.1 zlib libzstd
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Werror

@@ -142,10 +142,15 @@ static float cosine(const struct trib_aggregator *a, const struct trib_codec *co
     size_t n = trib_state_parameters(s);
     double step_squares = k->sum_squares(s->step, n), dot = 0;
     if (!(step_squares > 0)) return 0;
+    struct trib_plain plain;
     float *block = trib_alloc_floats(TRIB_CODEC_BLOCK);
-    if (block == NULL) return 0;
+    if (block == NULL || trib_plain_open(codec, trib_blob_data(payload), trib_blob_size(payload), n, &plain,
+                                         NULL) != TRIB_OK) {
+        trib_free(block);
+        return 0;
+    }
     struct trib_decoder decoder;
-    trib_decoder_start(&decoder, codec, trib_blob_data(payload), trib_blob_size(payload), n);
+    trib_decoder_start(&decoder, codec, plain.data, plain.bytes, n);
     for (size_t at = 0; at < n; at += TRIB_CODEC_BLOCK) {
         size_t count = n - at < TRIB_CODEC_BLOCK ? n - at : TRIB_CODEC_BLOCK;
         memset(block, 0, count * sizeof *block);
@@ -153,6 +158,7 @@ static float cosine(const struct trib_aggregator *a, const struct trib_codec *co
         dot += k->dot(block, s->step + at, count);
     }
     trib_free(block);
+    trib_plain_release(&plain);
     double value = dot / sqrt(step_squares * sum_squares);
     return isfinite(value) ? (float)value : 0;
 }

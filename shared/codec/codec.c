@@ -1,5 +1,6 @@
 /* The table of codecs, what they have in common, and the specs that choose them (spec.c). */
 #include "shared/codec/layer.h"
+#include "shared/codec/lossless.h"
 #include "shared/codec/packed.h"
 
 #include "shared/base/bytes.h"
@@ -70,6 +71,8 @@ static const struct trib_codec_row rows[] = {
      TRIB_CODEC_POSITIONS, 0, NULL, NULL, NULL, &trib_codec_rice},
     {"layer", "a codec for each tensor, by how its name begins", "layer(conv=int8, else=topk(0.01)+int8)",
      NULL, 0, TRIB_CODEC_LAYERS, 0, NULL, NULL, NULL, NULL},
+    {"zstd", "all bytes compressed, where that makes them fewer", "int4+zstd", trib_zstd_params,
+     TRIB_ZSTD_PARAMS, TRIB_CODEC_LOSSLESS, sizeof(struct trib_zstd_config), NULL, NULL, NULL, NULL},
     {"leb", "positions as distances of one byte and more; where none is named", "topk(0.05)+int8+leb", NULL,
      0, TRIB_CODEC_POSITIONS, 0, NULL, NULL, NULL, &trib_codec_leb},
 };
@@ -118,10 +121,15 @@ uint32_t trib_source_digest(const struct trib_source *source) {
 
 /* ---- encoding ---- */
 
-size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count) {
+static size_t max_plain_bytes(const struct trib_codec *codec, size_t count) {
     TRIB_ASSERT(count <= SIZE_MAX / 64); /* no codec needs more than that many bytes a value */
     if (codec->layers != NULL) return trib_layers_max_bytes(codec->layers);
     return codec->select.row != NULL ? trib_sparse_max_bytes(codec, count) : trib_dense_bytes(codec, count);
+}
+
+size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count) {
+    size_t plain = max_plain_bytes(codec, count);
+    return codec->lossless.row != NULL ? trib_lossless_max_bytes(plain) : plain;
 }
 
 enum trib_status trib_encode_blocks(const char *name, const struct trib_source *source, uint8_t *out,
@@ -146,12 +154,12 @@ static uint64_t seed_of(const struct trib_codec *codec, const struct trib_source
     return draws ? trib_source_digest(source) : 0;
 }
 
-enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct trib_source *source,
-                                   struct trib_blob **out, struct trib_error *err) {
+static enum trib_status encode_plain(const struct trib_codec *codec, const struct trib_source *source,
+                                     struct trib_blob **out, struct trib_error *err) {
     if (codec->layers != NULL) return trib_layers_encode(codec->layers, source, out, err);
     const uint64_t seed = seed_of(codec, source);
     if (codec->select.row != NULL) return trib_sparse_encode(codec, source, seed, out, err);
-    size_t bytes = trib_codec_max_bytes(codec, source->count);
+    size_t bytes = max_plain_bytes(codec, source->count);
     struct trib_blob *blob = trib_blob_new(bytes);
     if (blob == NULL) return trib_fail(err, TRIB_NOMEM, "%s: no memory for %zu bytes", codec->spec, bytes);
     enum trib_status status = trib_dense_encode(codec, source, seed, trib_blob_mutable(blob), err);
@@ -160,10 +168,30 @@ enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct 
     return status;
 }
 
+enum trib_status trib_codec_encode(const struct trib_codec *codec, const struct trib_source *source,
+                                   struct trib_blob **out, struct trib_error *err) {
+    struct trib_blob *blob = NULL;
+    enum trib_status status = encode_plain(codec, source, &blob, err);
+    if (status == TRIB_OK && codec->lossless.row != NULL)
+        status = trib_lossless_encode(&codec->lossless, &blob, err);
+    if (status == TRIB_OK)
+        *out = blob;
+    else
+        trib_blob_unref(&blob);
+    return status;
+}
+
 /* ---- decoding ---- */
 
-enum trib_status trib_codec_check(const struct trib_codec *codec, const void *data, size_t bytes,
-                                  size_t count, double *sum_squares, struct trib_error *err) {
+enum trib_status trib_plain_open(const struct trib_codec *codec, const void *data, size_t bytes, size_t count,
+                                 struct trib_plain *out, struct trib_error *err) {
+    *out = (struct trib_plain){.data = data, .bytes = bytes};
+    if (codec->lossless.row == NULL) return TRIB_OK;
+    return trib_lossless_open(data, bytes, max_plain_bytes(codec, count), out, err);
+}
+
+static enum trib_status check_plain(const struct trib_codec *codec, const void *data, size_t bytes,
+                                    size_t count, double *sum_squares, struct trib_error *err) {
     TRIB_ASSERT(count <= SIZE_MAX / 64);
     if (codec->layers != NULL) return trib_layers_check(codec->layers, data, bytes, sum_squares, err);
     if (codec->select.row != NULL) return trib_sparse_check(codec, data, bytes, count, sum_squares, err);
@@ -171,6 +199,15 @@ enum trib_status trib_codec_check(const struct trib_codec *codec, const void *da
     if (bytes == expected) return trib_dense_check(codec, data, count, sum_squares, err);
     return trib_fail(err, TRIB_INVALID, "%s: found %zu bytes, expected %zu for %zu values", codec->spec,
                      bytes, expected, count);
+}
+
+enum trib_status trib_codec_check(const struct trib_codec *codec, const void *data, size_t bytes,
+                                  size_t count, double *sum_squares, struct trib_error *err) {
+    struct trib_plain plain;
+    enum trib_status status = trib_plain_open(codec, data, bytes, count, &plain, err);
+    if (status == TRIB_OK) status = check_plain(codec, plain.data, plain.bytes, count, sum_squares, err);
+    trib_plain_release(&plain);
+    return status;
 }
 
 void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *codec, const void *data,
@@ -191,9 +228,14 @@ void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y)
     decoder->position += n;
 }
 
-void trib_codec_add(const struct trib_codec *codec, const void *data, size_t bytes, size_t count, float a,
-                    float *y) {
+enum trib_status trib_codec_add(const struct trib_codec *codec, const void *data, size_t bytes, size_t count,
+                                float a, float *y) {
+    struct trib_plain plain;
+    enum trib_status status = trib_plain_open(codec, data, bytes, count, &plain, NULL);
+    if (status != TRIB_OK) return status;
     struct trib_decoder decoder;
-    trib_decoder_start(&decoder, codec, data, bytes, count);
+    trib_decoder_start(&decoder, codec, plain.data, plain.bytes, count);
     trib_decoder_add(&decoder, count, a, y);
+    trib_plain_release(&plain);
+    return TRIB_OK;
 }

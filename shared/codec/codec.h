@@ -3,9 +3,9 @@
  * so that a model can be computed block by block. A codec is chosen by a spec of one or more stages, each
  * working on what the one before leaves:
  *
- *     [select +] [rotate +] VALUES [+ positions]   f32   int4   rotate+1bit   topk(0.01)+int8+rice
+ *     [select +] [rotate +] VALUES [+ positions] [+ zstd]   f32   rotate+1bit   topk(0.01)+int8+rice
  *
- * or layer(conv=int8, else=topk(0.01)+int8), a codec for each tensor.
+ * or layer(conv=int8, else=topk(0.01)+int8) [+ zstd], a codec for each tensor.
  *
  * The same input gives the same bytes on every processor; the same bytes, scale and vector the same sums.
  *
@@ -20,6 +20,7 @@
  *   int4, int2, int8 with other parameters   blocks as in packed.h; uniform.c
  *   1bit, 2bit, 3bit, 4bit   blocks as in packed.h; levels.c
  *   rotate  u32 seed, then the rotated values by the code behind the `+`; rotate.h
+ *   zstd  the whole encoding, compressed; lossless.c
  *   layer  the encodings of the runs of tensors; layer.c
  *   topk  u32 k = min(count, max(1, ceil(fraction * count))), computed in double; k positions in ascending
  *         order, each as its distance from the one before (the first: from 0), LEB128 in as few bytes as
@@ -80,11 +81,25 @@ enum trib_status trib_codec_check(const struct trib_codec *codec, const void *da
                                   size_t count, double *sum_squares, struct trib_error *err) TRIB_MUST_USE;
 /* y[i] += a * value[i] for all i; `data` must have passed trib_codec_check. The bits are those of the
  * kernels: int8 by itself: y + ((a*scale) * q), with a*scale rounded once a block; packed codes: y + (a *
- * (scale * level)); the others: y + (a * value). */
-void trib_codec_add(const struct trib_codec *codec, const void *data, size_t bytes, size_t count, float a,
-                    float *y);
+ * (scale * level)); the others: y + (a * value). TRIB_NOMEM, with y untouched, is the only failure, and only
+ * with a lossless stage. */
+enum trib_status trib_codec_add(const struct trib_codec *codec, const void *data, size_t bytes, size_t count,
+                                float a, float *y);
 
-/* The same in pieces: values [position, position + n) are added to y[0..n), then position += n. */
+/* What stands behind a lossless stage: for decoders, which read it as they go. Without such a stage it is the
+ * encoding itself, borrowed, and opening it cannot fail; else it is unpacked into memory of its own, at most
+ * as much as the largest encoding has. TRIB_NOMEM, or TRIB_INVALID before the check. */
+struct trib_plain {
+    const uint8_t *data;
+    size_t bytes;
+    void *owned;
+};
+enum trib_status trib_plain_open(const struct trib_codec *codec, const void *data, size_t bytes, size_t count,
+                                 struct trib_plain *out, struct trib_error *err) TRIB_MUST_USE;
+void trib_plain_release(struct trib_plain *plain);
+
+/* The same in pieces, of what trib_plain_open gave: values [position, position + n) are added to y[0..n),
+ * then position += n. */
 struct trib_decoder {
     const struct trib_codec *codec;
     const uint8_t *data;
@@ -108,6 +123,7 @@ enum trib_codec_kind {
     TRIB_CODEC_ROTATE,    /* changes the values; a value code follows */
     TRIB_CODEC_VALUES,    /* gives every value its bytes; in every spec */
     TRIB_CODEC_POSITIONS, /* how a select stage's positions are written */
+    TRIB_CODEC_LOSSLESS,  /* over all bytes */
     TRIB_CODEC_KINDS
 };
 struct trib_codec_row {

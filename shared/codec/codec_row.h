@@ -3,7 +3,7 @@
  *
  * A spec is a row of stages, each of which works on what the one before leaves:
  *
- *     [select +] [rotate +] VALUES [+ positions]      topk(0.01)+rotate+1bit+rice
+ *     [select +] [rotate +] VALUES [+ positions] [+ zstd]      topk(0.01)+rotate+1bit+rice
  *
  * select keeps a part of the vector, a source of k values and their positions. rotate turns a source into
  * another of the same length. VALUES gives every value its bytes; the positions have a code of their own. A
@@ -75,7 +75,7 @@ struct trib_layers;
 
 struct trib_codec {
     char spec[TRIB_CODEC_MAX_SPEC];
-    struct trib_stage select, rotate, values, positions;
+    struct trib_stage select, rotate, values, positions, lossless;
     struct trib_layers *layers; /* in place of all of these (layer.h), or NULL */
 };
 

@@ -11,7 +11,7 @@
 
 enum { MOST_ROWS = 64 };
 
-#define FORM "[select+][rotate+]VALUES[+positions], or layer(...)"
+#define FORM "[select+][rotate+]VALUES[+positions][+zstd], or layer(...)[+zstd]"
 
 struct found {
     const char *name, *args;
@@ -129,6 +129,7 @@ static struct trib_stage *stage_of(struct trib_codec *codec, enum trib_codec_kin
     case TRIB_CODEC_ROTATE: return &codec->rotate;
     case TRIB_CODEC_VALUES: return &codec->values;
     case TRIB_CODEC_POSITIONS: return &codec->positions;
+    case TRIB_CODEC_LOSSLESS: return &codec->lossless;
     case TRIB_CODEC_LAYERS:
     case TRIB_CODEC_KINDS: break;
     }
@@ -230,7 +231,8 @@ static enum trib_status place(struct trib_codec *codec, const char *spec, size_t
                               const struct found *found, const struct trib_codec_row *last,
                               struct trib_error *err) {
     const struct trib_codec_row *row = found->row;
-    if (last != NULL && (row->kind <= last->kind || last->kind == TRIB_CODEC_LAYERS))
+    if (last != NULL &&
+        (row->kind <= last->kind || (last->kind == TRIB_CODEC_LAYERS && row->kind != TRIB_CODEC_LOSSLESS)))
         return trib_fail(err, TRIB_INVALID, "codec %s: %s (character %zu) cannot follow %s; a codec is " FORM,
                          spec, row->name, at + 1, last->name);
     if (row->kind == TRIB_CODEC_POSITIONS &&
@@ -256,6 +258,9 @@ static enum trib_status parse(struct trib_codec *codec, const char *spec, bool i
         enum trib_status status = read_stage(spec + at, length, &found, err);
         if (status == TRIB_OK && inside && found.row->kind == TRIB_CODEC_LAYERS)
             status = trib_fail(err, TRIB_INVALID, "codec %s: a layer within a layer", spec);
+        if (status == TRIB_OK && inside && found.row->kind == TRIB_CODEC_LOSSLESS)
+            status = trib_fail(err, TRIB_INVALID, "codec %s: %s belongs behind the layers, not into one",
+                               spec, found.row->name);
         if (status == TRIB_OK) status = place(codec, spec, at, &found, last, err);
         if (status != TRIB_OK) return status;
         last = found.row;

@@ -12,42 +12,58 @@ static enum trib_status damaged(struct trib_error *err, const struct trib_record
                      trib_record_name(record->kind), what);
 }
 
-/* own += w * ((P_base - S) + u), in blocks. P_base is P less the increments that came after base, newest
- * first. */
+/* An encoded vector that is being read. */
+struct reading {
+    struct trib_plain plain;
+    struct trib_decoder decoder;
+};
+
+static enum trib_status start_reading(struct reading *r, const struct trib_codec *codec,
+                                      const struct trib_blob *blob, size_t n) {
+    enum trib_status status =
+        trib_plain_open(codec, trib_blob_data(blob), trib_blob_size(blob), n, &r->plain, NULL);
+    if (status == TRIB_OK) trib_decoder_start(&r->decoder, codec, r->plain.data, r->plain.bytes, n);
+    return status;
+}
+
+/* own += w * ((P_base - S) + u), in blocks, where P_base is P less the `later` increments. */
+static void mix_blocks(struct trib_state *state, float w, struct reading *update, struct reading *increments,
+                       size_t later, struct trib_model_reader *reader, float *block) {
+    const struct trib_kernels *k = trib_kernels();
+    const size_t n = trib_state_parameters(state);
+    struct trib_source model = trib_state_source(state, false, reader);
+    float *difference = block, *s = block + TRIB_CODEC_BLOCK;
+    for (size_t at = 0; at < n; at += TRIB_CODEC_BLOCK) {
+        size_t count = n - at < TRIB_CODEC_BLOCK ? n - at : TRIB_CODEC_BLOCK;
+        memcpy(difference, state->P + at, count * sizeof *difference);
+        for (size_t i = 0; i < later; i++) trib_decoder_add(&increments[i].decoder, count, -1.0f, difference);
+        model.read(model.ctx, at, count, s);
+        k->add_scaled(difference, s, -1.0f, count);
+        trib_decoder_add(&update->decoder, count, 1.0f, difference);
+        k->add_scaled(state->own + at, difference, w, count);
+    }
+}
+
+/* P_base is P less the increments that came after base, newest first. */
 static enum trib_status mix(struct trib_state *state, const struct trib_record *record,
                             const struct trib_codec *codec) {
-    const struct trib_kernels *k = trib_kernels();
     size_t n = trib_state_parameters(state), later = 0;
     while (later < state->base_count &&
            state->bases[state->base_count - 1 - later].version > record->base_version)
         later++;
-    struct trib_decoder *increments = trib_alloc_array(later + 1, sizeof *increments);
+    struct reading *increments = trib_alloc_array(later + 1, sizeof *increments); /* and the update */
     struct trib_model_reader *reader = trib_alloc(sizeof *reader);
     float *block = trib_alloc_floats(2 * TRIB_CODEC_BLOCK);
     enum trib_status status = increments != NULL && reader != NULL && block != NULL ? TRIB_OK : TRIB_NOMEM;
     for (size_t i = 0; status == TRIB_OK && i < later; i++) {
         const struct trib_blob *c = state->bases[state->base_count - 1 - i].increment;
-        if (c == NULL)
-            status = TRIB_CORRUPT; /* the decider refuses such a base */
-        else
-            trib_decoder_start(&increments[i], state->codec_pub, trib_blob_data(c), trib_blob_size(c), n);
+        /* the decider refuses a base without them */
+        status = c == NULL ? TRIB_CORRUPT : start_reading(&increments[i], state->codec_pub, c, n);
     }
-    if (status == TRIB_OK) {
-        struct trib_source model = trib_state_source(state, false, reader);
-        struct trib_decoder update;
-        trib_decoder_start(&update, codec, trib_blob_data(record->payload), trib_blob_size(record->payload),
-                           n);
-        float *difference = block, *s = block + TRIB_CODEC_BLOCK;
-        for (size_t at = 0; at < n; at += TRIB_CODEC_BLOCK) {
-            size_t count = n - at < TRIB_CODEC_BLOCK ? n - at : TRIB_CODEC_BLOCK;
-            memcpy(difference, state->P + at, count * sizeof *difference);
-            for (size_t i = 0; i < later; i++) trib_decoder_add(&increments[i], count, -1.0f, difference);
-            model.read(model.ctx, at, count, s);
-            k->add_scaled(difference, s, -1.0f, count);
-            trib_decoder_add(&update, count, 1.0f, difference);
-            k->add_scaled(state->own + at, difference, record->applied, count);
-        }
-    }
+    if (status == TRIB_OK) status = start_reading(&increments[later], codec, record->payload, n);
+    if (status == TRIB_OK)
+        mix_blocks(state, record->applied, &increments[later], increments, later, reader, block);
+    for (size_t i = 0; increments != NULL && i <= later; i++) trib_plain_release(&increments[i].plain);
     trib_free(increments);
     trib_free(reader);
     trib_free(block);
@@ -65,14 +81,14 @@ static enum trib_status take_payload(struct trib_state *state, const struct trib
     const uint8_t *data = trib_blob_data(record->payload);
     enum trib_rule_form form = trib_rule_form(state->rule);
     if (form == TRIB_RULE_GATHERING)
-        trib_codec_add(codec, data, bytes, n, record->applied, state->A);
+        status = trib_codec_add(codec, data, bytes, n, record->applied, state->A);
     else if (form == TRIB_RULE_IMMEDIATE)
-        trib_codec_add(codec, data, bytes, n, record->applied, state->own);
+        status = trib_codec_add(codec, data, bytes, n, record->applied, state->own);
     else
         status = mix(state, record, codec);
-    if (state->step != NULL && form != TRIB_RULE_GATHERING) {
+    if (status == TRIB_OK && state->step != NULL && form != TRIB_RULE_GATHERING) {
         memset(state->step, 0, n * sizeof *state->step);
-        trib_codec_add(codec, data, bytes, n, 1.0f, state->step);
+        status = trib_codec_add(codec, data, bytes, n, 1.0f, state->step);
     }
     trib_codec_free(&own_codec);
     return status == TRIB_OK ? TRIB_OK : trib_fail(err, status, "an update could not be mixed in");
@@ -274,8 +290,9 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
         trib_state_model(state, state->P);
         state->exact_next = false;
     } else {
-        trib_codec_add(state->codec_pub, trib_blob_data(record->payload), trib_blob_size(record->payload), n,
-                       1.0f, state->P);
+        enum trib_status status = trib_codec_add(state->codec_pub, trib_blob_data(record->payload),
+                                                 trib_blob_size(record->payload), n, 1.0f, state->P);
+        if (status != TRIB_OK) return trib_fail(err, status, "out of memory for an increment");
     }
     bool told = trib_rec_has(record, DIGEST);
     state->published_digest_known =

@@ -25,17 +25,28 @@ static bool parent_digest(const struct trib_state *state, uint64_t version, uint
     return false;
 }
 
+/* own -= what was sent */
+static void subtract(struct trib_state *state, const struct trib_plain *plain) {
+    struct trib_decoder decoder;
+    size_t n = trib_state_parameters(state);
+    trib_decoder_start(&decoder, state->codec_out, plain->data, plain->bytes, n);
+    trib_decoder_add(&decoder, n, -1.0f, state->own);
+}
+
 enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record *record,
                                     struct trib_error *err) {
     if (record->number != state->next_number || state->held_count == TRIB_HELD_MAX || record->payload == NULL)
         return damaged(err, record, "an update out of order, without its bytes, or beyond what may be held");
     size_t n = trib_state_parameters(state);
     bool replayed = state->role == TRIB_ROLE_DEVICE && !state->gathered_here;
+    struct trib_plain plain;
+    enum trib_status status = trib_plain_open(state->codec_out, trib_blob_data(record->payload),
+                                              trib_blob_size(record->payload), n, &plain, err);
+    if (status != TRIB_OK) return status;
     if (replayed) /* what it was made of is not recorded: nothing is known to be left of it */
         memset(state->own, 0, n * sizeof *state->own);
     else
-        trib_codec_add(state->codec_out, trib_blob_data(record->payload), trib_blob_size(record->payload), n,
-                       -1.0f, state->own);
+        subtract(state, &plain);
     state->gathered_here = false;
     struct trib_held *held = &state->held[state->held_count++];
     *held = (struct trib_held){.number = record->number,
@@ -51,7 +62,8 @@ enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record
                                .below_down_bytes = record->below_down_bytes,
                                .below_raw_bytes = record->below_raw_bytes,
                                .histogram = record->histogram,
-                               .payload = trib_blob_ref(record->payload)};
+                               .payload = trib_blob_ref(record->payload),
+                               .plain = plain};
     held->base_digest_known = parent_digest(state, held->base_version, held->base_digest);
     state->next_number++;
     state->generation++;
@@ -93,7 +105,8 @@ static enum trib_status add_increments(struct trib_state *state, const struct tr
             status = damaged(err, record, "increments longer than their payload");
             break;
         }
-        trib_codec_add(codec, data + at, (size_t)size, n, 1.0f, state->G);
+        status = trib_codec_add(codec, data + at, (size_t)size, n, 1.0f, state->G);
+        if (status != TRIB_OK) (void)trib_fail(err, status, "out of memory for an increment");
         at += (size_t)size;
     }
     trib_codec_free(&named);

@@ -142,6 +142,10 @@ static void held_forwards(struct archive *ar, struct trib_state *state) {
         flag(ar, &h->acknowledged);
         u64s(ar, &h->histogram);
         blob(ar, &h->payload, SIZE_MAX / 2);
+        if (reading(ar) && ar->status == TRIB_OK)
+            ar->status =
+                trib_plain_open(state->codec_out, trib_blob_data(h->payload), trib_blob_size(h->payload),
+                                trib_state_parameters(state), &h->plain, ar->err);
     }
 }
 

@@ -20,10 +20,11 @@ enum trib_status trib_state_new(enum trib_role role, const struct trib_state_lim
 }
 
 void trib_state_drop_held(struct trib_state *state, size_t i) {
+    trib_plain_release(&state->held[i].plain);
     trib_blob_unref(&state->held[i].payload);
     memmove(&state->held[i], &state->held[i + 1], (state->held_count - i - 1) * sizeof state->held[0]);
     state->held_count--;
-    state->held[state->held_count].payload = NULL;
+    state->held[state->held_count] = (struct trib_held){0};
 }
 
 void trib_state_drop_increments(struct trib_state *state) {
@@ -202,8 +203,8 @@ static void read_model(void *ctx, size_t offset, size_t count, float *out) {
     size_t parameters = trib_state_parameters(state);
     if (offset == 0)
         for (size_t i = 0; i < state->held_count; i++)
-            trib_decoder_start(&reader->held[i], state->codec_out, trib_blob_data(state->held[i].payload),
-                               trib_blob_size(state->held[i].payload), parameters);
+            trib_decoder_start(&reader->held[i], state->codec_out, state->held[i].plain.data,
+                               state->held[i].plain.bytes, parameters);
     if (state->G != NULL) {
         memcpy(out, state->G + offset, count * sizeof *out);
         if (state->role == TRIB_ROLE_EDGE) k->add_scaled(out, state->own + offset, 1.0f, count);

@@ -61,6 +61,7 @@ struct trib_held {
     uint64_t below_updates, below_up_bytes, below_down_bytes, below_raw_bytes;
     struct trib_u64s histogram;
     struct trib_blob *payload;
+    struct trib_plain plain; /* of the payload: what the model is computed with */
 };
 
 /* A published version: what children may name as base. */

@@ -206,6 +206,9 @@ static const char *const table[] = {
     "topk(0.01)+1bit+rice",
     "threshold(3)+int4+rice",
     "randomk(0.05)+int8",
+    "int8+zstd",
+    "int4+zstd",
+    "int2+zstd",
 };
 
 static double error_of(const struct fixture *f) {

@@ -53,10 +53,14 @@ static void decode(const struct trib_codec *codec, const uint8_t *data, size_t b
                    double squares) {
     float *whole = trib_alloc_floats(count), *pieces = trib_alloc_floats(count);
     struct trib_decoder decoder;
+    struct trib_plain plain;
     double sum = 0.0;
     TRIB_ASSERT(whole != NULL && pieces != NULL);
-    trib_codec_add(codec, data, bytes, count, 1.0F, whole);
-    trib_decoder_start(&decoder, codec, data, bytes, count);
+    enum trib_status status = trib_codec_add(codec, data, bytes, count, 1.0F, whole);
+    TRIB_ASSERT(status == TRIB_OK);
+    status = trib_plain_open(codec, data, bytes, count, &plain, NULL);
+    TRIB_ASSERT(status == TRIB_OK);
+    trib_decoder_start(&decoder, codec, plain.data, plain.bytes, count);
     while (decoder.position < count) {
         size_t n = count - decoder.position < PIECE ? count - decoder.position : PIECE;
         trib_decoder_add(&decoder, n, 1.0F, pieces + decoder.position);
@@ -67,6 +71,7 @@ static void decode(const struct trib_codec *codec, const uint8_t *data, size_t b
     }
     TRIB_ASSERT(memcmp(whole, pieces, count * sizeof *whole) == 0);
     TRIB_ASSERT(fabs(sum - squares) <= 1e-4 * sum + 1e-70);
+    trib_plain_release(&plain);
     trib_free(whole);
     trib_free(pieces);
 }

@@ -205,7 +205,7 @@ def check_codec(up, forward, down):
 
 
 F32, F16, INT8, TOPK = (0.9, 1.0), (1.8, 2.0), (3.6, 4.0), (15, 80)
-INT4, ROTATE1, RICE = (7, 8), (26, 32), (30, 90)
+INT4, ROTATE1, RICE, ZSTD = (7, 8), (26, 32), (30, 90), (7.9, 40)
 ALL_CODECS = ("codec.up", "codec.down", "codec.forward", "codec.global")
 
 RUNS = {
@@ -229,9 +229,9 @@ RUNS = {
     "rotate+1bit all the way": (dict.fromkeys(ALL_CODECS, "rotate+1bit"), check_codec(ROTATE1, ROTATE1, ROTATE1)),
     "topk(0.05)+rotate+4bit+rice all the way": (
         dict.fromkeys(ALL_CODECS, "topk(0.05)+rotate+4bit+rice"), check_codec(RICE, RICE, RICE)),
-    "ternary up, qsgd on, int4 down": (
-        {"codec.up": "ternary", "codec.forward": "qsgd", "codec.down": "int4", "codec.global": "int4"},
-        check_codec((17, 20), (6.5, 7.5), INT4)),
+    "ternary up, qsgd on, int4+zstd down": (
+        {"codec.up": "ternary", "codec.forward": "qsgd", "codec.down": "int4+zstd", "codec.global": "int4+zstd"},
+        check_codec((17, 20), (6.5, 7.5), ZSTD)),
     "threshold up, randomk on, kmeans down": (
         {"codec.up": "threshold(2)+int4+rice", "codec.forward": "randomk(0.2)+bf16", "codec.down": "kmeans",
          "codec.global": "kmeans"}, check_codec((15, 200), (9, 10), INT4)),
