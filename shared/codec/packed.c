@@ -304,6 +304,10 @@ enum trib_status trib_packed_check(const struct trib_stage *stage, const uint8_t
                              "%s: the block of value %zu has scale 0 and codes that are not", name, at);
         }
         if (shape.all_codes && sum_squares == NULL) continue;
+        if (shape.all_codes && shape.bits == 1 && levels[0] == -levels[1]) { /* signs: no need to look */
+            sum += (double)n * ((double)levels[0] * (double)levels[0]);
+            continue;
+        }
         status = check_values(name, levels, shape.bits, codes, n, at, &sum, err);
         if (status != TRIB_OK) return status;
     }

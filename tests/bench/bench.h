@@ -45,6 +45,7 @@ enum trib_status bench_encode_cached(struct bench *bench, struct trib_error *err
 enum trib_status bench_decode_cached(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_codec_large(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_topk(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_ingest_small(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_codecs(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_peer_numpy(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_crc32c(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;

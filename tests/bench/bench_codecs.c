@@ -4,13 +4,14 @@
 #include "shared/base/alloc.h"
 #include "shared/base/rng.h"
 #include "shared/codec/codec.h"
+#include "shared/kernels/kernels.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHED = 32768, LARGE = 25000000, TABLE = 1 << 20 };
+enum { CACHED = 32768, LARGE = 25000000, TABLE = 1 << 20, CNN_SMALL = 11386 };
 
 struct fixture {
     size_t count, repeats;
@@ -18,6 +19,7 @@ struct fixture {
     struct trib_codec *codec;
     struct trib_blob *payload;
     enum trib_status status; /* of the timed calls */
+    uint32_t crc;
 };
 
 static void release(struct fixture *f) {
@@ -171,6 +173,42 @@ enum trib_status bench_topk(struct bench *bench, struct trib_error *err) {
         status = f.status;
     }
     release(&f);
+    return status;
+}
+
+/* What an aggregator computes for an update that came in: checksum, check, norm, and adding it. */
+static void take_in(void *ctx) {
+    struct fixture *f = ctx;
+    for (size_t r = 0; r < f->repeats; r++) {
+        double squares = 0.0;
+        const uint8_t *data = trib_blob_data(f->payload);
+        size_t bytes = trib_blob_size(f->payload);
+        f->crc ^= trib_kernels()->crc32c(0, data, bytes);
+        enum trib_status status = trib_codec_check(f->codec, data, bytes, f->count, &squares, NULL);
+        if (status == TRIB_OK) status = trib_codec_add(f->codec, data, bytes, f->count, 1e-6F, f->y);
+        if (status != TRIB_OK) f->status = status;
+    }
+}
+
+enum trib_status bench_ingest_small(struct bench *bench, struct trib_error *err) {
+    static const struct {
+        const char *name, *spec;
+    } cases[] = {{"ingest-small", "1bit"}, {"ingest-small-rotated", "rotate+1bit"}};
+    enum trib_status status = TRIB_OK;
+    for (size_t i = 0; status == TRIB_OK && i < 2; i++) {
+        struct fixture f;
+        status = prepare(&f, cases[i].spec, CNN_SMALL, 200, err);
+        if (status == TRIB_OK) {
+            struct bench_race race = bench_race(take_in, copy, &f, 15);
+            struct bench_result result = {
+                .name = cases[i].name, .unit = "updates/s", .limit = "copy-of-floats"};
+            result.value = (double)f.repeats / race.ours_s;
+            result.ratio = race.limit_s / race.ours_s;
+            bench_report_rate(bench, &result, 100000);
+            status = f.status;
+        }
+        release(&f);
+    }
     return status;
 }
 

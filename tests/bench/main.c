@@ -23,6 +23,7 @@ static const struct row {
     {"codec-large", "int8 of 25 M parameters, both ways, against copies of the same traffic",
      bench_codec_large},
     {"topk", "1% of 25 M parameters", bench_topk},
+    {"ingest-small", "checking and adding 1-bit updates of cnn-small", bench_ingest_small},
     {"codecs", "a table of codecs: bytes, time and error a parameter", bench_codecs},
     {"peer-numpy", "int8 decoding and adding against numpy", bench_peer_numpy},
     {"crc32c", "CRC32C of 200 kB, in cache", bench_crc32c},
