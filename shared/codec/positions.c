@@ -151,7 +151,7 @@ static bool read_rice(const uint8_t *data, size_t bytes, unsigned b, size_t limi
         unsigned run = word != 0 ? (unsigned)__builtin_ctzll(word) : 57;
         *bit += run;
         zeros += run;
-        if (*bit >= end || zeros << b >= limit + (zeros << b == 0)) return false;
+        if (*bit >= end || (zeros > 0 && zeros << b >= limit)) return false;
         if (word != 0 && run < 57) break;
     }
     *bit += 1;
