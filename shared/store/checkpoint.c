@@ -43,9 +43,10 @@ static enum trib_status sink_write(void *ctx, const void *data, size_t bytes, st
 enum trib_status trib_store_checkpoint_begin(struct trib_store *store, uint64_t position,
                                              struct trib_sink *sink_out, struct trib_error *err) {
     struct checkpoint *cp = &store->checkpoint;
+    /* The state may hold records of a group that was on its way when the store failed. */
+    if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
     TRIB_ASSERT(!store->read_only && cp->fd < 0 && position <= store->position &&
                 position >= store->checkpoint_position);
-    if (store->failed) return trib_fail(err, TRIB_IO, "the store failed before and must be opened again");
     char path[PATH_BYTES];
     uint64_t file = store->checkpoint_file + 1;
     struct checkpoint begun = {

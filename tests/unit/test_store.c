@@ -419,6 +419,8 @@ static void test_disk_full_in_segment(void **state) {
     assert_false(exists(kit, "store.probe"));
     assert_int_equal(kit_write(store, 1, 10, &err), TRIB_IO);
     assert_non_null(strstr(err.text, "opened again"));
+    struct trib_sink sink; /* of the state, which has the records that failed */
+    assert_int_equal(trib_store_checkpoint_begin(store, 8, &sink, &err), TRIB_IO);
     trib_store_close(&store);
     store = open_with(kit, (struct trib_store_options){.files = &files});
     expect_recovered(store, 0, 4, 1000);

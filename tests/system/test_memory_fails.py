@@ -1,0 +1,104 @@
+#!/usr/bin/python3
+# timeout: 120
+"""Allocations that fail now and then, and I/O errors of the disk, in running daemons (tests/kill/faults.c): each goes on by
+itself, or ends in good order and goes on after a restart; nothing is lost, nothing counts twice."""
+import sys
+
+import harness
+import ledgers
+from faults import Faults
+from harness import case, check, same, wait
+
+
+class Tree:
+    def __init__(self, name, model, **settings):
+        self.cloud = harness.cloud(f"{name}-cloud", model=model, plan__train__max_samples=30, **settings)
+        self.edge = harness.edge(self.cloud, f"{name}-edge", **settings)
+        self.fleet = harness.devices(self.edge, f"{name}-dev", count=3, log__level="debug")
+        self.all = [self.cloud, self.edge, self.fleet]
+        self.faults = [Faults(daemon, seed=i + 1) for i, daemon in enumerate(self.all)]
+        self.ended = 0
+
+    def watch(self):
+        """Who has ended did so in good order, and is started again, as an init system would."""
+        for daemon in self.all:
+            if daemon.process.poll() is not None:
+                status = daemon.wait_exit()
+                check(status == 1, f"{daemon.name} ended with {status}: {daemon.log()[-1500:]}")
+                check(daemon.logged(" failed error="), f"{daemon.name} ended without a word")
+                self.ended += 1
+                daemon.start()
+
+    def told(self):
+        return len(ledgers.told(self.fleet))
+
+    def go_on_until(self, condition, what, deadline_s=60):
+        def there():
+            self.watch()
+            return condition()
+        wait(there, what, deadline_s, 0.05)
+
+    def suffer(self, daemon, count, field, what, **values):
+        """Failures at one node until so many have happened; then it goes on."""
+        faults, node = self.faults[self.all.index(daemon)], daemon
+        faults.set(**values)
+        least = faults.count(field) + count
+        self.go_on_until(lambda: faults.count(field) >= least, f"{what} at {node.name}")
+        faults.stop()
+        more = self.told() + 4
+        self.go_on_until(lambda: self.told() >= more, f"the devices go on after {what} at {node.name}")
+
+    def finish(self):
+        self.go_on_until(lambda: all((daemon.health() or {}).get("well") for daemon in self.all), "all are well")
+        found = ledgers.check_counted([(self.fleet, self.edge)], [(self.cloud, None), (self.edge, self.cloud)], 60)
+        print(f"# {found}, {self.ended} ended and were started again")
+
+
+@case
+def test_allocations():
+    """allocations of edge, cloud and devices fail"""
+    for name, model in (("small", "softmax"), ("large", "2nn")):
+        tree = Tree(name, model, store__checkpoint__records=30)
+        harness.start_tree(*tree.all)
+        tree.fleet.wait_count("accepted", 3)
+        for daemon, one_in in ((tree.edge, 800), (tree.cloud, 800), (tree.fleet, 200)):
+            tree.suffer(daemon, 4, "failed_allocs", "failed allocations", alloc_one_in=one_in)
+        tree.suffer(tree.edge, 3, "failed_allocs", "large allocations", alloc_one_in=12, alloc_min_bytes=4096)
+        tree.finish()
+
+
+@case
+def test_allocations_of_sqlite():
+    """SQLite's own allocations fail too"""
+    tree = Tree("sqlite", "softmax", store__checkpoint__records=30)
+    harness.start_tree(*tree.all)
+    for daemon in (tree.edge, tree.cloud):
+        tree.suffer(daemon, 6, "failed_allocs", "failed allocations", alloc_one_in=400, alloc_sqlite=1)
+    tree.finish()
+
+
+@case
+def test_disk_errors():
+    """writes and syncs of edge and cloud fail with an I/O error now and then"""
+    tree = Tree("disk", "softmax", store__checkpoint__records=30)
+    harness.start_tree(*tree.all)
+    for daemon in (tree.edge, tree.cloud):
+        tree.suffer(daemon, 3, "failed_syncs", "failed syncs", sync_one_in=15)
+        tree.suffer(daemon, 3, "failed_writes", "failed writes", write_one_in=40)
+        check(daemon.logged(" store_failed error=.*(I/O|Input/output)"), f"{daemon.name} does not say why")
+    tree.finish()
+
+
+@case
+def test_slow_disk():
+    """an edge whose syncs take a quarter of a second answers later, and everything counts"""
+    tree = Tree("slow", "softmax")
+    tree.faults[1].set(sync_delay_us=250_000)
+    harness.start_tree(*tree.all)
+    tree.fleet.wait_count("accepted", 6)
+    same(tree.ended, 0, "daemons that ended")
+    check(tree.edge.health()["well"], "the edge is well")
+    tree.finish()
+
+
+sys.exit(harness.main())
