@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,8 @@ struct controls {
     atomic_uint_least64_t alloc_sqlite;    /* 1: SQLite's too */
     atomic_uint_least64_t sync_delay_us;   /* an fdatasync takes up to twice as much longer */
     atomic_uint_least64_t sync_one_in;     /* one fdatasync or fsync of so many fails with EIO; 0: none */
-    atomic_uint_least64_t write_one_in;    /* one pwrite of so many fails with EIO; 0: none */
+    atomic_uint_least64_t write_one_in;    /* one pwrite or pwritev of so many fails; 0: none */
+    atomic_uint_least64_t write_errno;     /* ... with this; 0: EIO */
     atomic_uint_least64_t draws;           /* the seed, and counts up */
     atomic_uint_least64_t failed_allocs, failed_syncs, failed_writes;
 };
@@ -39,6 +41,7 @@ static struct range program, sqlite;
 static int (*real_fdatasync)(int);
 static int (*real_fsync)(int);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
 
 /* glibc's own: dlsym allocates, so these cannot be looked up. */
 void *__libc_malloc(size_t bytes);
@@ -67,6 +70,7 @@ __attribute__((constructor)) static void start(void) {
     real_fdatasync = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     real_fsync = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     real_pwrite = (ssize_t(*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite64");
+    real_pwritev = (ssize_t(*)(int, const struct iovec *, int, off_t))dlsym(RTLD_NEXT, "pwritev64");
     const char *path = getenv("TRIBUTARY_FAULTS");
     int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0) return;
@@ -142,18 +146,24 @@ int fsync(int fd) {
     return sync_fails() ? -1 : real_fsync(fd);
 }
 
-static ssize_t write_at(int fd, const void *data, size_t bytes, off_t at) {
-    if (falls(&controls->write_one_in, &controls->failed_writes)) {
-        errno = EIO;
-        return -1;
-    }
-    return real_pwrite(fd, data, bytes, at);
+static bool write_fails(void) {
+    if (!falls(&controls->write_one_in, &controls->failed_writes)) return false;
+    errno = controls->write_errno != 0 ? (int)controls->write_errno : EIO;
+    return true;
 }
 
 ssize_t pwrite(int fd, const void *data, size_t bytes, off_t at) {
-    return write_at(fd, data, bytes, at);
+    return write_fails() ? -1 : real_pwrite(fd, data, bytes, at);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t bytes, off_t at) {
-    return write_at(fd, data, bytes, at);
+    return write_fails() ? -1 : real_pwrite(fd, data, bytes, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
+    return write_fails() ? -1 : real_pwritev(fd, parts, count, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t at) {
+    return write_fails() ? -1 : real_pwritev(fd, parts, count, at);
 }

@@ -9,8 +9,8 @@ import struct
 
 import harness
 
-FIELDS = ("alloc_one_in", "alloc_min_bytes", "alloc_sqlite", "sync_delay_us", "sync_one_in", "write_one_in", "draws",
-          "failed_allocs", "failed_syncs", "failed_writes")
+FIELDS = ("alloc_one_in", "alloc_min_bytes", "alloc_sqlite", "sync_delay_us", "sync_one_in", "write_one_in", "write_errno",
+          "draws", "failed_allocs", "failed_syncs", "failed_writes")
 LIBRARY = harness.BIN.parent / "faults.so"
 
 
@@ -36,4 +36,4 @@ class Faults:
 
     def stop(self):
         """Nothing fails any more."""
-        self.set(**{name: 0 for name in FIELDS[:6]})
+        self.set(**{name: 0 for name in FIELDS[:7]})

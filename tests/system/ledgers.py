@@ -168,9 +168,9 @@ def audit(fleets, parents):
 
 
 def drained(edge):
-    """Every version of the edge is in a forward that has its verdict."""
+    """Every version of the edge is in a forward that has its verdict, or that a model says it contains."""
     check(not edge.one("SELECT count(*) FROM events WHERE event = 'void'"), f"{edge.name} voided its own part")
-    return edge.one("SELECT count(*) FROM forwards WHERE verdict IS NULL") == 0 and edge.one(
+    return edge.one("SELECT count(*) FROM forwards WHERE verdict IS NULL AND contained_ms IS NULL") == 0 and edge.one(
         "SELECT (SELECT coalesce(sum(samples), 0) FROM contributions WHERE version IS NOT NULL) = "
         "(SELECT coalesce(sum(samples), 0) FROM forwards)")
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-# timeout: 120
+# timeout: 180
 """Allocations that fail now and then, and I/O errors of the disk, in running daemons (tests/kill/faults.c): each goes on by
 itself, or ends in good order and goes on after a restart; nothing is lost, nothing counts twice."""
+import errno
 import sys
 
 import harness
@@ -57,14 +58,20 @@ class Tree:
 @case
 def test_allocations():
     """allocations of edge, cloud and devices fail"""
-    for name, model in (("small", "softmax"), ("large", "2nn")):
-        tree = Tree(name, model, store__checkpoint__records=30)
-        harness.start_tree(*tree.all)
-        tree.fleet.wait_count("accepted", 3)
-        for daemon, one_in in ((tree.edge, 800), (tree.cloud, 800), (tree.fleet, 200)):
-            tree.suffer(daemon, 4, "failed_allocs", "failed allocations", alloc_one_in=one_in)
-        tree.suffer(tree.edge, 3, "failed_allocs", "large allocations", alloc_one_in=12, alloc_min_bytes=4096)
-        tree.finish()
+    tree = Tree("small", "softmax", store__checkpoint__records=30)
+    harness.start_tree(*tree.all)
+    for daemon, one_in in ((tree.edge, 800), (tree.cloud, 800), (tree.fleet, 200)):
+        tree.suffer(daemon, 2, "failed_allocs", "failed allocations", alloc_one_in=one_in)
+    tree.finish()
+
+
+@case
+def test_large_allocations():
+    """there is memory for small things, and none for models and updates"""
+    tree = Tree("large", "2nn", store__checkpoint__records=30)
+    harness.start_tree(*tree.all)
+    tree.suffer(tree.edge, 3, "failed_allocs", "large allocations", alloc_one_in=12, alloc_min_bytes=4096)
+    tree.finish()
 
 
 @case
@@ -83,9 +90,25 @@ def test_disk_errors():
     tree = Tree("disk", "softmax", store__checkpoint__records=30)
     harness.start_tree(*tree.all)
     for daemon in (tree.edge, tree.cloud):
-        tree.suffer(daemon, 3, "failed_syncs", "failed syncs", sync_one_in=15)
-        tree.suffer(daemon, 3, "failed_writes", "failed writes", write_one_in=40)
+        tree.suffer(daemon, 2, "failed_syncs", "failed syncs", sync_one_in=15)
+        tree.suffer(daemon, 2, "failed_writes", "failed writes", write_one_in=60)
         check(daemon.logged(" store_failed error=.*(I/O|Input/output)"), f"{daemon.name} does not say why")
+    tree.finish()
+
+
+@case
+def test_read_only():
+    """an edge whose disk takes no more writes, as one that became read-only: it says so until it does"""
+    tree = Tree("shut", "softmax")
+    harness.start_tree(*tree.all)
+    tree.fleet.wait_count("accepted", 3)
+    tree.faults[1].set(write_one_in=1, write_errno=errno.EROFS)
+    tree.edge.wait_log(" store_failed error=.*[Rr]ead-only")
+    line = tree.edge.wait_health(lambda line: line["well"] is False, "it is not well")
+    check("ead-only" in line["store_error"], f"its health line is {line}")
+    tree.faults[1].stop()
+    tree.fleet.wait_more("accepted", 4)
+    same(tree.ended, 0, "daemons that ended")
     tree.finish()
 
 
@@ -95,7 +118,7 @@ def test_slow_disk():
     tree = Tree("slow", "softmax")
     tree.faults[1].set(sync_delay_us=250_000)
     harness.start_tree(*tree.all)
-    tree.fleet.wait_count("accepted", 6)
+    tree.fleet.wait_count("accepted", 3)
     same(tree.ended, 0, "daemons that ended")
     check(tree.edge.health()["well"], "the edge is well")
     tree.finish()
