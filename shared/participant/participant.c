@@ -157,7 +157,7 @@ static bool run_is_possible(struct trib_participant *p, const struct trib_record
     char quoted[400];
     trib_outbox_event(p->outbox, p->state, p->now_ms, false, TRIB_LOG_ERROR, "run_refused", "error=%s",
                       trib_log_quote(quoted, sizeof quoted, err.text));
-    p->backoff_ms = REFUSED_MS;
+    if (status != TRIB_NOMEM) p->backoff_ms = REFUSED_MS; /* else it may be possible soon */
     trib_participant_reconnect(p, "run_refused");
     return false;
 }
