@@ -114,9 +114,10 @@ class Ledger:
         there = self.parent.rows.get((self.name, forward["incarnation"], forward["sequence"]), [])
         if not there:
             return "held" if forward["verdict"] is None else None
-        if any(forward[column] != there[0][column] for column in CONTENT):
+        refused = there[0]["verdict"] == "refused"  # then nobody asked for the region
+        if any(forward[column] != there[0][column] for column in CONTENT if not (refused and column == "region_samples")):
             return None  # another forward went up under its number
-        return "void" if there[0]["verdict"] == "refused" else self.parent._place_of(there[0])
+        return "void" if refused else self.parent._place_of(there[0])
 
 
 @dataclasses.dataclass
