@@ -125,7 +125,10 @@ void agent_carry_out(struct agent *agent) {
     struct trib_action action;
     while (trib_outbox_take(&agent->outbox, &action)) {
         switch (action.kind) {
-        case TRIB_ACTION_SEND_PARENT: send_or_hold(agent, &action); continue;
+        case TRIB_ACTION_SEND_PARENT:
+            if (agent->outbox.failed != TRIB_OK) break; /* of something that no record tells the spool of */
+            send_or_hold(agent, &action);
+            continue;
         case TRIB_ACTION_RECONNECT: reconnect(agent); break;
         case TRIB_ACTION_TRAIN: work_want(agent); break;
         case TRIB_ACTION_FINISHED: agent_finished(agent); break;
@@ -146,6 +149,7 @@ void agent_carry_out(struct agent *agent) {
 void agent_settle(struct agent *agent) {
     struct fleet *fleet = agent->fleet;
     agent_carry_out(agent);
+    if (agent->outbox.failed != TRIB_OK) return;
     uint64_t now = fleet_now_ms(fleet), wake = trib_participant_poll(agent->participant, now), retry;
     agent_carry_out(agent);
     if (wake != UINT64_MAX) wake = wake > now ? trib_clock_ms() + (wake - now) : 0;
