@@ -9,6 +9,7 @@ static const struct trib_dataset_kind *const kinds[] = {
     &trib_dataset_mnist,
     &trib_dataset_fashion,
     &trib_dataset_glyphs,
+    &trib_dataset_synthetic,
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -21,9 +22,10 @@ static enum trib_status find(const char *name, size_t bytes, const struct trib_d
             *out = kinds[i];
             return TRIB_OK;
         }
-    return trib_fail(err, TRIB_INVALID,
-                     "unknown data set '%.*s'; there are mnist, fashion-mnist and glyphs or glyphs(COUNT)",
-                     (int)(bytes < 60 ? bytes : 60), name);
+    return trib_fail(
+        err, TRIB_INVALID,
+        "unknown data set '%.*s'; there are mnist, fashion-mnist, glyphs(COUNT) and synthetic(ALPHA, BETA)",
+        (int)(bytes < 60 ? bytes : 60), name);
 }
 
 /* Finds the kind and reads its parameters into *config (trib_free; NULL if it has none). No data set has
@@ -87,7 +89,9 @@ enum trib_status trib_dataset_open(const char *spec, const char *path, struct tr
 
 static void split_release(struct trib_split *split) {
     trib_free((void *)(uintptr_t)split->images);
+    trib_free((void *)(uintptr_t)split->features);
     trib_free((void *)(uintptr_t)split->labels);
+    trib_free((void *)(uintptr_t)split->users);
 }
 
 void trib_dataset_free(struct trib_dataset **dataset) {
@@ -109,6 +113,10 @@ size_t trib_dataset_classes(const struct trib_dataset *dataset) {
     return dataset->classes;
 }
 
+size_t trib_dataset_users(const struct trib_dataset *dataset) {
+    return dataset->users;
+}
+
 const struct trib_split *trib_dataset_train(const struct trib_dataset *dataset) {
     return &dataset->train;
 }
@@ -119,7 +127,9 @@ const struct trib_split *trib_dataset_test(const struct trib_dataset *dataset) {
 
 size_t trib_dataset_bytes(const struct trib_dataset *dataset) {
     struct trib_shape shape = dataset->shape;
-    size_t each = shape.channels * shape.height * shape.width + 1;
+    size_t size = dataset->train.features != NULL ? sizeof(float) : 1;
+    size_t each = shape.channels * shape.height * shape.width * size + 1;
+    if (dataset->users > 0) each += sizeof *dataset->train.users;
     return (dataset->train.count + dataset->test.count) * each;
 }
 
@@ -127,6 +137,16 @@ void trib_dataset_convert(const struct trib_dataset *dataset, const uint8_t *pix
                           float *out) {
     float scale = 1.0f / (255.0f * dataset->std), offset = -dataset->mean / dataset->std;
     dataset->loops->from_bytes(out, pixels, scale, offset, count);
+}
+
+void trib_dataset_sample(const struct trib_dataset *dataset, const struct trib_split *split, size_t item,
+                         float *out) {
+    TRIB_ASSERT(item < split->count);
+    size_t each = dataset->shape.channels * dataset->shape.height * dataset->shape.width;
+    if (split->features != NULL)
+        memcpy(out, split->features + item * each, each * sizeof *out);
+    else
+        trib_dataset_convert(dataset, split->images + item * each, each, out);
 }
 
 const struct trib_dataset_row *trib_dataset_row(size_t i) {

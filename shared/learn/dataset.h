@@ -1,10 +1,12 @@
-/* Data sets: labelled images in memory, a training and a test split. Immutable once opened and shared by all
- * devices of a process; images stay bytes and become floats batch by batch.
+/* Data sets: labelled samples in memory, a training and a test split. Immutable once opened and shared by all
+ * devices of a process; images stay bytes and become floats batch by batch, other features are floats.
  *
  *   mnist, fashion-mnist   IDX files, plain or .gz, under the names they are published with:
  *                          train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-..., t10k-labels-...
  *   glyphs, glyphs(60000)  digits drawn from strokes under random affine maps: any number, the same ones for
  * the same number, no files
+ *   synthetic(1, 1)        FedProx's Synthetic(alpha, beta): 30 users with models and features of their own,
+ * made by its published generator (synthetic.c says how), no files; natural users
  *
  * Where the files of NAME are looked for, first found wins:
  *   1. `path` (data.path of the config), or else the environment's TRIBUTARY_DATA: a folder with the files,
@@ -24,8 +26,10 @@ enum { TRIB_DATASET_MAX_IMAGES = 10000000, TRIB_DATASET_MAX_SOURCE = 512 };
 
 struct trib_split {
     size_t count;
-    const uint8_t *images; /* count * channels * height * width bytes, image by image */
+    const uint8_t *images; /* count * channels * height * width bytes, sample by sample; or NULL and */
+    const float *features; /* as many floats, as a model takes them */
     const uint8_t *labels; /* count, each below the number of classes */
+    const uint32_t *users; /* count, each below trib_dataset_users: whose sample it is; NULL: nobody's */
 };
 
 struct trib_dataset;
@@ -41,6 +45,8 @@ enum trib_status trib_dataset_check_spec(const char *spec, struct trib_error *er
 
 struct trib_shape trib_dataset_shape(const struct trib_dataset *dataset);
 size_t trib_dataset_classes(const struct trib_dataset *dataset);
+/* The users (persons, stations, roles) that the samples come from, for the natural partition; 0: unknown. */
+size_t trib_dataset_users(const struct trib_dataset *dataset);
 const struct trib_split *trib_dataset_train(const struct trib_dataset *dataset);
 const struct trib_split *trib_dataset_test(const struct trib_dataset *dataset);
 size_t trib_dataset_bytes(const struct trib_dataset *dataset);
@@ -49,6 +55,10 @@ size_t trib_dataset_bytes(const struct trib_dataset *dataset);
  * several images' bytes, `out` as many floats. */
 void trib_dataset_convert(const struct trib_dataset *dataset, const uint8_t *pixels, size_t count,
                           float *out);
+
+/* Sample `item` of a split as a model takes it, into one sample's floats, whichever way it is kept. */
+void trib_dataset_sample(const struct trib_dataset *dataset, const struct trib_split *split, size_t item,
+                         float *out);
 
 /* The table, for --help, docs and tests. */
 struct trib_dataset_row {

@@ -9,8 +9,8 @@
 
 struct trib_dataset {
     struct trib_shape shape;
-    size_t classes;
-    float mean, std;               /* of the training images' bytes / 255 */
+    size_t classes, users;
+    float mean, std;               /* of the training images' bytes / 255; without images unused */
     struct trib_split train, test; /* their arrays are owned */
     const struct trib_loops *loops;
     char source[TRIB_DATASET_MAX_SOURCE + 64];
@@ -24,7 +24,8 @@ struct trib_dataset_kind {
     enum trib_status (*open)(struct trib_dataset *dataset, const char *name, const void *config,
                              const char *path, struct trib_error *err);
 };
-extern const struct trib_dataset_kind trib_dataset_mnist, trib_dataset_fashion, trib_dataset_glyphs;
+extern const struct trib_dataset_kind trib_dataset_mnist, trib_dataset_fashion, trib_dataset_glyphs,
+    trib_dataset_synthetic;
 
 /* Finds the folder of `name` by the rules of dataset.h, into `folder`; `what` says which rule it was. */
 enum trib_status trib_source_find(const char *name, const char *path, char folder[TRIB_DATASET_MAX_SOURCE],

@@ -12,10 +12,8 @@ struct trib_partition {
 };
 
 static const struct trib_partitioner *const kinds[] = {
-    &trib_partition_iid,
-    &trib_partition_dirichlet,
-    &trib_partition_shards,
-    &trib_partition_quantity,
+    &trib_partition_iid,      &trib_partition_dirichlet, &trib_partition_shards,
+    &trib_partition_quantity, &trib_partition_natural,
 };
 enum {
     KINDS = sizeof kinds / sizeof kinds[0],
@@ -37,7 +35,7 @@ static enum trib_status find(const char *name, size_t bytes, const struct trib_p
         }
     return trib_fail(
         err, TRIB_INVALID,
-        "unknown partition '%.*s'; there are iid, dirichlet(ALPHA), shards(EACH), quantity(SIGMA)",
+        "unknown partition '%.*s'; there are iid, dirichlet(ALPHA), shards(EACH), quantity(SIGMA), natural",
         (int)(bytes < 60 ? bytes : 60), name);
 }
 
@@ -163,9 +161,9 @@ static enum trib_status make(const struct trib_partitioner *kind, const void *co
     return status;
 }
 
-enum trib_status trib_partition_make(const char *spec, const uint8_t *labels, size_t count, size_t classes,
-                                     size_t devices, uint64_t seed, struct trib_partition **out,
-                                     struct trib_error *err) {
+enum trib_status trib_partition_make(const char *spec, const uint8_t *labels, const uint32_t *users,
+                                     size_t count, size_t classes, size_t devices, uint64_t seed,
+                                     struct trib_partition **out, struct trib_error *err) {
     if (devices == 0 || devices > TRIB_PARTITION_MAX_DEVICES || devices > count || count > UINT32_MAX)
         return trib_fail(err, TRIB_INVALID,
                          "%zu samples cannot be split among %zu devices; 1 to %d, and not "
@@ -180,6 +178,7 @@ enum trib_status trib_partition_make(const char *spec, const uint8_t *labels, si
     struct trib_rng rng = trib_rng_seed(seed, STREAM);
     size_t share = count / devices;
     struct trib_deal deal = {.labels = labels,
+                             .users = users,
                              .count = count,
                              .classes = classes,
                              .devices = devices,

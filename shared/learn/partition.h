@@ -9,6 +9,8 @@
  *                  distribution for federated visual classification", 2019)
  *   shards(2)      samples sorted by label, cut into shards, so many to each device (McMahan et al. 2017)
  *   quantity(1.0)  labels at random, sizes log-normal with this sigma
+ *   natural        each sample stays with the user it comes from (data sets that know: dataset.h); with fewer
+ *                  devices than users, the users are dealt in turn, those with most samples first
  *
  * The same spec, labels, number of devices and seed give the same partition. */
 #ifndef TRIB_LEARN_PARTITION_H
@@ -23,11 +25,13 @@ enum { TRIB_PARTITION_MIN = 10, TRIB_PARTITION_MAX_DEVICES = 1000000 };
 
 struct trib_partition;
 
-/* Splits `count` samples with `labels` (each below `classes`, at most 256) among `devices`. TRIB_INVALID for
- * a wrong spec or more devices (or shards) than samples. Free with trib_partition_free. */
-enum trib_status trib_partition_make(const char *spec, const uint8_t *labels, size_t count, size_t classes,
-                                     size_t devices, uint64_t seed, struct trib_partition **out,
-                                     struct trib_error *err) TRIB_MUST_USE;
+/* Splits `count` samples with `labels` (each below `classes`, at most 256) among `devices`. `users` is
+ * whose sample each is, or NULL where nobody knows. TRIB_INVALID for a wrong spec, more devices (or shards)
+ * than samples, or a natural partition without users or with more devices than users. Free with
+ * trib_partition_free. */
+enum trib_status trib_partition_make(const char *spec, const uint8_t *labels, const uint32_t *users,
+                                     size_t count, size_t classes, size_t devices, uint64_t seed,
+                                     struct trib_partition **out, struct trib_error *err) TRIB_MUST_USE;
 void trib_partition_free(struct trib_partition **partition);
 /* The samples of a device (below the number of devices), ascending; they live as long as the partition. */
 void trib_partition_indices(const struct trib_partition *partition, size_t device, const uint32_t **indices,

@@ -9,6 +9,7 @@
 
 struct trib_deal {
     const uint8_t *labels;
+    const uint32_t *users; /* or NULL */
     size_t count, classes, devices;
     size_t least; /* samples that every device should have */
     struct trib_rng *rng;
@@ -25,6 +26,6 @@ struct trib_partitioner {
     enum trib_status (*deal)(struct trib_deal *deal, const void *config, struct trib_error *err);
 };
 extern const struct trib_partitioner trib_partition_iid, trib_partition_dirichlet, trib_partition_shards,
-    trib_partition_quantity;
+    trib_partition_quantity, trib_partition_natural;
 
 #endif

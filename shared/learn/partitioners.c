@@ -4,6 +4,7 @@
 #include "shared/base/alloc.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Gives items[0..count) to the devices, one behind the other, in proportion to their shares. */
@@ -174,4 +175,52 @@ const struct trib_partitioner trib_partition_quantity = {
             .param_count = sizeof quantity_params / sizeof quantity_params[0]},
     .config_bytes = sizeof(struct quantity),
     .deal = deal_quantity,
+};
+
+/* ---- natural ---- */
+
+struct user {
+    uint32_t id;
+    size_t count;
+};
+
+/* Most samples first; equal ones in their order. */
+static int by_count(const void *a, const void *b) {
+    const struct user *x = a, *y = b;
+    if (x->count != y->count) return x->count > y->count ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static enum trib_status deal_natural(struct trib_deal *deal, const void *config, struct trib_error *err) {
+    (void)config;
+    if (deal->users == NULL)
+        return trib_fail(err, TRIB_INVALID,
+                         "this data set does not know its users; take another partition, for example iid");
+    size_t ids = 0, known = 0;
+    for (size_t i = 0; i < deal->count; i++) ids = deal->users[i] >= ids ? deal->users[i] + (size_t)1 : ids;
+    struct user *users = trib_alloc_array(ids, sizeof *users);
+    uint32_t *device = trib_alloc_array(ids, sizeof *device);
+    if (users == NULL || device == NULL) {
+        trib_free(users);
+        trib_free(device);
+        return trib_fail(err, TRIB_NOMEM, "no memory for %zu users", ids);
+    }
+    for (size_t u = 0; u < ids; u++) users[u].id = (uint32_t)u;
+    for (size_t i = 0; i < deal->count; i++) known += users[deal->users[i]].count++ == 0;
+    qsort(users, ids, sizeof *users, by_count);
+    for (size_t u = 0; u < ids; u++) device[users[u].id] = (uint32_t)(u % deal->devices);
+    for (size_t i = 0; i < deal->count; i++) deal->owner[i] = device[deal->users[i]];
+    trib_free(users);
+    trib_free(device);
+    return known >= deal->devices
+               ? TRIB_OK
+               : trib_fail(err, TRIB_INVALID, "%zu devices cannot share %zu users; take at most %zu devices",
+                           deal->devices, known, known);
+}
+
+const struct trib_partitioner trib_partition_natural = {
+    .row = {.name = "natural",
+            .summary = "each user's samples on one device, as the data set knows its users",
+            .example = "natural"},
+    .deal = deal_natural,
 };

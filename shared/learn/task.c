@@ -14,7 +14,7 @@ enum trib_status trib_task_open(struct trib_task *task, const struct trib_plan *
     if (status == TRIB_OK) status = trib_net_schema(task->net, &task->schema, err);
     if (status == TRIB_OK && partitioned) {
         const struct trib_split *split = trib_dataset_train(task->dataset);
-        status = trib_partition_make(plan->partition, split->labels, split->count, classes,
+        status = trib_partition_make(plan->partition, split->labels, split->users, split->count, classes,
                                      (size_t)plan->devices, plan->seed, &task->partition, err);
     }
     task->train = (struct trib_train_options){.epochs = plan->epochs,

@@ -105,13 +105,14 @@ static enum trib_status trainer_init(struct trainer *t, const uint32_t *indices,
 static void gather(struct trainer *t, const uint32_t *items, size_t n) {
     const struct trib_split *split = trib_dataset_train(t->dataset);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *image = split->images + items[i] * t->features;
+        float *x = t->x + i * t->features;
         if (t->moved != NULL) {
             struct trib_move move = trib_move_draw(&t->augment_rng, &t->shape);
-            trib_move_apply(&move, &t->shape, image, t->moved);
-            image = t->moved;
+            trib_move_apply(&move, &t->shape, split->images + items[i] * t->features, t->moved);
+            trib_dataset_convert(t->dataset, t->moved, t->features, x);
+        } else {
+            trib_dataset_sample(t->dataset, split, items[i], x);
         }
-        trib_dataset_convert(t->dataset, image, t->features, t->x + i * t->features);
         t->labels[i] = split->labels[items[i]];
     }
 }
@@ -179,6 +180,8 @@ enum trib_status trib_train(const struct trib_net *net, struct trib_workspace *w
         .net = net, .workspace = workspace, .dataset = dataset, .options = options, .parameters = parameters};
     enum trib_status status = check_net(net, dataset, err);
     if (status == TRIB_OK) status = check_options(options, workspace, err);
+    if (status == TRIB_OK && options->augment && trib_dataset_train(dataset)->images == NULL)
+        status = trib_fail(err, TRIB_INVALID, "augment turns and shifts images, and this data set has none");
     if (status == TRIB_OK && count == 0) status = trib_fail(err, TRIB_INVALID, "no samples to train on");
     if (status == TRIB_OK) status = trainer_init(&t, indices, count, err);
     if (status == TRIB_OK && !run(&t, count, stop))
@@ -208,7 +211,7 @@ static bool evaluate(const struct trib_net *net, struct trib_workspace *workspac
         size_t n = count - from < max_batch ? count - from : max_batch;
         struct trib_batch_result batch;
         if (stopped(stop)) return false;
-        trib_dataset_convert(dataset, test->images + from * features, n * features, x);
+        for (size_t i = 0; i < n; i++) trib_dataset_sample(dataset, test, from + i, x + i * features);
         trib_net_loss(net, workspace, parameters, x, test->labels + from, n, &batch);
         *loss_sum += batch.loss * (double)n;
         *correct += batch.correct;

@@ -12,7 +12,7 @@ struct trib_plan {
     char *model;  /* "cnn-small", or "layers" for plan.layers */
     char *layers; /* one layer spec a line, when model is "layers" */
     /* data, for devices and evaluation */
-    char *dataset;    /* "mnist", "fashion-mnist", "glyphs" */
+    char *dataset;    /* "mnist", "fashion-mnist", "glyphs", "synthetic(1, 1)" */
     char *partition;  /* "iid", "dirichlet(0.5)", "shards(2)", "quantity(1.0)" */
     uint64_t devices; /* how many devices the data is split among; a device's index picks its part */
     bool augment;

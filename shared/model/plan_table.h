@@ -29,12 +29,13 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
         TRIB_PLAN_ROW(P, AT, "layers", TRIB_OPT_LIST, layers, "", 0, 0, trib_plan_check_spec,                \
                       "Layers of the model, first to last, when model is layers. Items with commas stand "   \
                       "in quotes."),                                                                         \
-        TRIB_PLAN_ROW(P, AT, "data.set", TRIB_OPT_STRING, dataset, "mnist", 0, 0, trib_plan_check_spec,      \
-                      "Data set: mnist, fashion-mnist, or glyphs (generated)."),                             \
+        TRIB_PLAN_ROW(                                                                                       \
+            P, AT, "data.set", TRIB_OPT_STRING, dataset, "mnist", 0, 0, trib_plan_check_spec,                \
+            "Data set: mnist, fashion-mnist, glyphs (generated), or synthetic(ALPHA, BETA) (FedProx's)."),   \
         TRIB_PLAN_ROW(P, AT, "data.partition", TRIB_OPT_STRING, partition, "dirichlet(0.5)", 0, 0,           \
                       trib_plan_check_spec,                                                                  \
                       "How the data is split among the devices: iid, dirichlet(ALPHA), shards(PER_DEVICE), " \
-                      "quantity(ALPHA)."),                                                                   \
+                      "quantity(ALPHA), natural (by the data's own users)."),                                \
         TRIB_PLAN_ROW(P, AT, "data.devices", TRIB_OPT_U64, devices, "20", 1, 1e6, NULL,                      \
                       "How many devices the data is split among; a device's index picks its part."),         \
         TRIB_PLAN_ROW(P, AT, "data.augment", TRIB_OPT_BOOL, augment, "false", 0, 0, NULL,                    \

@@ -13,11 +13,12 @@
 enum { COUNT = 6000, CLASSES = 10 };
 
 static uint8_t labels[COUNT];
+static uint32_t users[COUNT]; /* 700 of them, of different sizes */
 
 static struct trib_partition *make(const char *spec, size_t count, size_t devices, uint64_t seed) {
     struct trib_partition *partition = NULL;
     struct trib_error err = {0};
-    if (trib_partition_make(spec, labels, count, CLASSES, devices, seed, &partition, &err) != TRIB_OK)
+    if (trib_partition_make(spec, labels, users, count, CLASSES, devices, seed, &partition, &err) != TRIB_OK)
         fail_msg("%s: %s", spec, err.text);
     return partition;
 }
@@ -63,14 +64,16 @@ static void expect_complete(const char *spec, size_t count, size_t devices, size
 static void test_every_sample_once(void **state) {
     (void)state;
     static const char *const specs[] = {
-        "iid",       "dirichlet(0.5)", "dirichlet(0.01)", "dirichlet(0.001)", "dirichlet(100)", "shards(2)",
-        "shards(1)", "quantity(1.0)",  "quantity(0)",     "quantity(4)",      "dirichlet",      "quantity"};
+        "iid",       "dirichlet(0.5)", "dirichlet(0.01)", "dirichlet(0.001)", "dirichlet(100)",
+        "shards(2)", "shards(1)",      "quantity(1.0)",   "quantity(0)",      "quantity(4)",
+        "dirichlet", "quantity",       "natural"};
     static const size_t devices[] = {1, 2, 7, 20, 100, 599};
     for (size_t s = 0; s < sizeof specs / sizeof specs[0]; s++)
         for (size_t d = 0; d < sizeof devices / sizeof devices[0]; d++)
             expect_complete(specs[s], COUNT, devices[d], TRIB_PARTITION_MIN);
     expect_complete("dirichlet(0.1)", 100, 40, 2); /* fewer than the minimum each: an equal share */
     expect_complete("iid", 100, 100, 1);
+    expect_complete("natural", COUNT, 700, 8); /* filled up to an equal share from the largest */
 }
 
 static void test_iid(void **state) {
@@ -144,7 +147,7 @@ static void test_seeds(void **state) {
         struct trib_partition *a = make(spec, COUNT, 20, 5), *b = make(spec, COUNT, 20, 5),
                               *c = make(spec, COUNT, 20, 6);
         assert_true(same(a, b, 20));
-        assert_false(same(a, c, 20));
+        assert_int_equal(same(a, c, 20), strcmp(spec, "natural") == 0); /* nothing drawn */
         trib_partition_free(&a);
         trib_partition_free(&b);
         trib_partition_free(&c);
@@ -154,7 +157,7 @@ static void test_seeds(void **state) {
 static void refused(const char *spec, size_t count, size_t devices, const char *says) {
     struct trib_partition *partition = NULL;
     struct trib_error err = {0};
-    assert_int_equal(trib_partition_make(spec, labels, count, CLASSES, devices, 1, &partition, &err),
+    assert_int_equal(trib_partition_make(spec, labels, users, count, CLASSES, devices, 1, &partition, &err),
                      TRIB_INVALID);
     assert_null(partition);
     if (strstr(err.text, says) == NULL) fail_msg("'%s' lacks '%s'", err.text, says);
@@ -181,7 +184,7 @@ static void test_memory(void **state) {
     for (long n = 0;; n++) {
         trib_alloc_fail_after(n);
         enum trib_status status =
-            trib_partition_make("shards(2)", labels, COUNT, CLASSES, 20, 1, &partition, NULL);
+            trib_partition_make("natural", labels, users, COUNT, CLASSES, 20, 1, &partition, NULL);
         trib_alloc_fail_after(-1);
         if (status == TRIB_OK) break;
         assert_int_equal(status, TRIB_NOMEM);
@@ -193,6 +196,8 @@ static void test_memory(void **state) {
 int main(void) {
     struct trib_rng rng = trib_rng_seed(1, 1);
     for (size_t i = 0; i < COUNT; i++) labels[i] = (uint8_t)trib_rng_below(&rng, CLASSES);
+    for (size_t i = 0; i < COUNT; i++)
+        users[i] = (uint32_t)((trib_rng_below(&rng, 700) * i) / COUNT + i % 700) % 700;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_sample_once),
         cmocka_unit_test(test_iid),
