@@ -17,12 +17,18 @@ static bool behind_fence(const struct trib_state *s) {
     return s->base_count > 0 && s->fence > s->published;
 }
 
+/* A round is of one version: while some have answered it, another one would leave the rest nothing to answer.
+ */
+static bool mid_round(const struct trib_state *s) {
+    return s->pending_count > 0 && trib_rule_synchronous(s->rule);
+}
+
 /* Is there something newer than what is published, and when may it be? */
 static bool publish_due(const struct trib_aggregator *a, uint64_t *at_ms) {
     const struct trib_state *s = a->state;
     *at_ms = UINT64_MAX;
     if (!s->has_model || s->stopped || a->store_retry_ms > 0) return false;
-    if (s->base_count > 0 && s->published == s->version) return false;
+    if (s->base_count > 0 && (s->published == s->version || mid_round(s))) return false;
     *at_ms = s->base_count > 0 && !behind_fence(s) ? s->published_ms + interval(s) : 0;
     return a->now_ms >= *at_ms;
 }
@@ -334,7 +340,7 @@ void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
     bool first = s->base_count == 0 || behind_fence(s);
     if (s->role == TRIB_ROLE_CLOUD && first && s->has_model && !s->stopped && may_publish(a)) publish(a);
     if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
-    if (on_hold(a)) return;
+    if (on_hold(a) || mid_round(s)) return;
     uint64_t at;
     if (!publish_due(a, &at) && at != UINT64_MAX) {
         *wake_ms = at;

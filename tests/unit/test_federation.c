@@ -241,6 +241,24 @@ static void edges_have_rounds_between_forwards(void **unused) {
     federation_free(&fed);
 }
 
+/* Rounds of an edge end although models of an asynchronous parent come in the middle of them. */
+static void rounds_end_below_an_asynchronous_cloud(void **unused) {
+    (void)unused;
+    static const size_t parents[] = {0, 0, 1, 0, 2, 3, 1}; /* edge-2 is below edge-1, each has a device */
+    struct problem problem = {.devices = 3, .rate = 0.2f};
+    struct federation_options options =
+        base_options(&problem, "edge.rule: fedavg\nforward.hold: true\npublish.interval: 0\n");
+    options.edges = 3;
+    options.devices = 3;
+    options.parents = parents;
+    struct federation *fed = federation_new(&options);
+    federation_run(fed, 1000000 + 300000, NULL, NULL);
+    assert_true(federation_state(fed, 1)->commits > 50);
+    assert_true(federation_state(fed, 2)->commits > 50);
+    federation_check(fed, "rounds");
+    federation_free(&fed);
+}
+
 /* What a hop's payloads are in depends on the parent's tier, which a child does not know. */
 static void every_tree_goes_on_with_four_codecs(void **unused) {
     (void)unused;
@@ -359,6 +377,7 @@ int main(void) {
         cmocka_unit_test(crash_replays_to_the_same_bits),
         cmocka_unit_test(large_models_travel_in_pieces),
         cmocka_unit_test(edges_have_rounds_between_forwards),
+        cmocka_unit_test(rounds_end_below_an_asynchronous_cloud),
         cmocka_unit_test(every_tree_goes_on_with_four_codecs),
         cmocka_unit_test(edge_gathers_while_the_cloud_is_away),
         cmocka_unit_test(checkpoint_loads_to_the_same_state),
