@@ -75,6 +75,7 @@ class Proxy:
         """One way: what was read at some time is written `delay_s` later, at the rate in force. Ends with EOFError."""
         queue = asyncio.Queue(256)
         sender = asyncio.ensure_future(self._send(queue, writer, passed))
+        put = None
         try:
             while data := await reader.read(CHUNK):
                 put = asyncio.ensure_future(queue.put((time.monotonic(), data)))
@@ -83,6 +84,8 @@ class Proxy:
                     break
         finally:
             sender.cancel()
+            if put is not None:
+                put.cancel()
         raise EOFError
 
     async def _send(self, queue, writer, passed):
