@@ -89,7 +89,9 @@ static void draw_plan(struct trib_rng *rng, struct drawn *d) {
         intervals[pick(rng, 4)]);
     if (chance(rng, 0.4)) say(d, "forward.updates: %u\n", 1 + (unsigned)pick(rng, 5));
     if (chance(rng, 0.3)) say(d, "forward.interval: %us\n", 1 + (unsigned)pick(rng, 8));
-    if (chance(rng, 0.1)) say(d, "forward.hold: true\n");
+    /* Below an edge whose buffer waits for others, who holds waits for ever: it is meant for rounds. */
+    bool hold = chance(rng, 0.1);
+    if (hold && strstr(d->plan, "edge.rule: fedbuff") == NULL) say(d, "forward.hold: true\n");
     if (chance(rng, 0.15)) {
         d->settled = false;
         say(d, "staleness_cap: %u\n", 1 + (unsigned)pick(rng, 6));
