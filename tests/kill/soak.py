@@ -30,7 +30,7 @@ from proxy import Proxy  # noqa: E402
 SAMPLE_S = 5.0
 RSS_SLOPE_KIB_PER_HOUR = 1024  # beyond this it is a leak
 FDS_MORE = 8                   # in the last third than in the first: churn makes the number vary
-DISK_FACTOR = 1.5              # beside the ledger: last third against the first
+DISK_BYTES = 200 << 20         # beside the ledger: a segment and a spare of 64 MiB, checkpoints, SQLite's log
 LEDGER_BYTES_PER_UPDATE = 1500
 
 
@@ -190,7 +190,7 @@ def judge(node, rows):
     first, last, half = rows[:third], rows[-third:], rows[len(rows) // 2:]
     steep = slope([(row[0], row[2]) for row in half])
     fds, fds_before = (max(row[3] for row in part) for part in (last, first))
-    disk, disk_before = (max(row[4] for row in part) for part in (last, first))
+    disk = max(row[4] for row in last)
     judged = max(1, node.one("SELECT count(*) FROM contributions"))
     each = node.database.stat().st_size / judged
     grew = []
@@ -198,8 +198,8 @@ def judge(node, rows):
         grew.append(f"{node.name}'s memory grows by {steep:.0f} KiB an hour")
     if fds > fds_before + FDS_MORE:
         grew.append(f"{node.name} has {fds} descriptors, it had {fds_before}")
-    if disk > DISK_FACTOR * disk_before:
-        grew.append(f"{node.name} has {disk} bytes beside its ledger, it had {disk_before}")
+    if disk > DISK_BYTES:
+        grew.append(f"{node.name} has {disk} bytes beside its ledger")
     if each > LEDGER_BYTES_PER_UPDATE:
         grew.append(f"{node.name}'s ledger has {each:.0f} bytes for each update")
     print(f"soak: node={node.name} rss_kib={rows[-1][2]} rss_slope_kib_per_hour={steep:.0f} fds={fds} disk={disk} "
