@@ -67,13 +67,23 @@ static void draw_rule(struct trib_rng *rng, struct drawn *d, const char *tier) {
 }
 
 static void draw_codecs(struct trib_rng *rng, struct drawn *d) {
-    static const char *const codecs[] = {"f32", "f16", "int8", "topk(0.4)+int8", "topk(0.5)+f32"};
+    static const char *const codecs[] = {"f32",
+                                         "f16",
+                                         "int8",
+                                         "topk(0.4)+int8",
+                                         "topk(0.5)+f32",
+                                         "int4+zstd",
+                                         "rotate+2bit",
+                                         "threshold(1)+int4(round=stochastic)+rice",
+                                         "randomk(0.5)+f32+zstd"};
     static const char *const legs[] = {"up", "down", "forward", "global"};
     d->f32 = chance(rng, 0.7);
     for (size_t i = 0; i < 4; i++) {
         bool model = i == 1 || i == 3;
         /* What models travel in changes nothing in what is summed. */
-        const char *codec = d->f32 && (!model || chance(rng, 0.6)) ? "f32" : codecs[pick(rng, 5)];
+        const char *codec = d->f32 && (!model || chance(rng, 0.6))
+                                ? "f32"
+                                : codecs[pick(rng, sizeof codecs / sizeof codecs[0])];
         say(d, "codec.%s: %s\n", legs[i], codec);
     }
     if (!d->f32) d->exact = false;
