@@ -272,6 +272,7 @@ enum trib_status trib_apply_rollback(struct trib_state *state, struct trib_recor
     memset(state->step, 0, bytes); /* the direction of versions that are no more */
     state->seed_held = false;
     trib_state_void(state, true);
+    state->memory = (struct trib_rule_memory){0}; /* of staleness and intervals that are no more */
     return chain_version(state, record, err);
 }
 
