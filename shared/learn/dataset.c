@@ -6,10 +6,8 @@
 #include <string.h>
 
 static const struct trib_dataset_kind *const kinds[] = {
-    &trib_dataset_mnist,
-    &trib_dataset_fashion,
-    &trib_dataset_glyphs,
-    &trib_dataset_synthetic,
+    &trib_dataset_mnist,     &trib_dataset_fashion, &trib_dataset_glyphs,
+    &trib_dataset_synthetic, &trib_dataset_beijing, &trib_dataset_csv,
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -22,14 +20,18 @@ static enum trib_status find(const char *name, size_t bytes, const struct trib_d
             *out = kinds[i];
             return TRIB_OK;
         }
-    return trib_fail(
-        err, TRIB_INVALID,
-        "unknown data set '%.*s'; there are mnist, fashion-mnist, glyphs(COUNT) and synthetic(ALPHA, BETA)",
-        (int)(bytes < 60 ? bytes : 60), name);
+    return trib_fail(err, TRIB_INVALID,
+                     "unknown data set '%.*s'; there are mnist, fashion-mnist, glyphs(COUNT), "
+                     "synthetic(ALPHA, BETA), beijing-air and csv(FILES, ...)",
+                     (int)(bytes < 60 ? bytes : 60), name);
 }
 
-/* Finds the kind and reads its parameters into *config (trib_free; NULL if it has none). No data set has
- * parameters that are strings, so there is nothing in it to release. */
+static void config_free(const struct trib_dataset_kind *kind, void *config) {
+    if (config != NULL) trib_options_release(kind->row.params, kind->row.param_count, config);
+    trib_free(config);
+}
+
+/* Finds the kind and reads its parameters into *config (config_free; NULL if it has none). */
 static enum trib_status parse(const char *spec, const struct trib_dataset_kind **kind, void **config,
                               struct trib_error *err) {
     const char *name, *args;
@@ -49,16 +51,16 @@ static enum trib_status parse(const char *spec, const struct trib_dataset_kind *
     if (status == TRIB_OK)
         status = trib_options_args(row->params, row->param_count, *config, args, args_bytes, row->name, err);
     if (status == TRIB_OK) return TRIB_OK;
-    trib_free(*config);
+    config_free(*kind, *config);
     *config = NULL;
     return status;
 }
 
 enum trib_status trib_dataset_check_spec(const char *spec, struct trib_error *err) {
-    const struct trib_dataset_kind *kind;
+    const struct trib_dataset_kind *kind = NULL;
     void *config = NULL;
     enum trib_status status = parse(spec, &kind, &config, err);
-    trib_free(config);
+    config_free(kind, config);
     return status;
 }
 
@@ -66,7 +68,7 @@ enum trib_status trib_dataset_check_spec(const char *spec, struct trib_error *er
 
 enum trib_status trib_dataset_open(const char *spec, const char *path, struct trib_dataset **out,
                                    const char **source, struct trib_error *err) {
-    const struct trib_dataset_kind *kind;
+    const struct trib_dataset_kind *kind = NULL;
     void *config = NULL;
     enum trib_status status = parse(spec, &kind, &config, err);
     if (status != TRIB_OK) return status;
@@ -77,7 +79,7 @@ enum trib_status trib_dataset_open(const char *spec, const char *path, struct tr
     } else {
         status = trib_fail(err, TRIB_NOMEM, "no memory for a data set");
     }
-    trib_free(config);
+    config_free(kind, config);
     if (status != TRIB_OK) {
         trib_dataset_free(&dataset);
         return status;
@@ -91,6 +93,7 @@ static void split_release(struct trib_split *split) {
     trib_free((void *)(uintptr_t)split->images);
     trib_free((void *)(uintptr_t)split->features);
     trib_free((void *)(uintptr_t)split->labels);
+    trib_free((void *)(uintptr_t)split->values);
     trib_free((void *)(uintptr_t)split->users);
 }
 
@@ -130,6 +133,7 @@ size_t trib_dataset_bytes(const struct trib_dataset *dataset) {
     size_t size = dataset->train.features != NULL ? sizeof(float) : 1;
     size_t each = shape.channels * shape.height * shape.width * size + 1;
     if (dataset->users > 0) each += sizeof *dataset->train.users;
+    if (dataset->train.values != NULL) each += sizeof *dataset->train.values;
     return (dataset->train.count + dataset->test.count) * each;
 }
 
@@ -147,6 +151,12 @@ void trib_dataset_sample(const struct trib_dataset *dataset, const struct trib_s
         memcpy(out, split->features + item * each, each * sizeof *out);
     else
         trib_dataset_convert(dataset, split->images + item * each, each, out);
+}
+
+double trib_dataset_accuracy(const struct trib_dataset *dataset, const struct trib_split *split, double loss,
+                             size_t correct, size_t count) {
+    if (dataset->classes > 1) return (double)correct / (double)count;
+    return split->variance > loss ? 1.0 - loss / split->variance : 0.0;
 }
 
 const struct trib_dataset_row *trib_dataset_row(size_t i) {

@@ -8,6 +8,10 @@
  *   synthetic(1, 1)        FedProx's Synthetic(alpha, beta): 30 users with models and features of their own,
  * made by its published generator (synthetic.c says how), no files; natural users
  *
+ *   beijing-air            hourly PM2.5 at 12 stations (Zhang et al. 2017; UCI 501) from the other
+ * measurements of the hour; the last fifth of each station's hours tests; a station is a user csv(FILES,
+ * target=...) columns of CSV files of your own; for the options see trib_dataset_row
+ *
  * Where the files of NAME are looked for, first found wins:
  *   1. `path` (data.path of the config), or else the environment's TRIBUTARY_DATA: a folder with the files,
  * or with a folder NAME that holds them. If one of the two is set and has no files, that is an error.
@@ -19,6 +23,7 @@
 
 #include "shared/learn/net.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +34,9 @@ struct trib_split {
     const uint8_t *images; /* count * channels * height * width bytes, sample by sample; or NULL and */
     const float *features; /* as many floats, as a model takes them */
     const uint8_t *labels; /* count, each below the number of classes */
+    const float *values;   /* where classes is 1: count, the numbers to be predicted, standardised */
     const uint32_t *users; /* count, each below trib_dataset_users: whose sample it is; NULL: nobody's */
+    double variance;       /* of the values; 0 without */
 };
 
 struct trib_dataset;
@@ -44,6 +51,7 @@ void trib_dataset_free(struct trib_dataset **dataset);
 enum trib_status trib_dataset_check_spec(const char *spec, struct trib_error *err) TRIB_MUST_USE;
 
 struct trib_shape trib_dataset_shape(const struct trib_dataset *dataset);
+/* 1: regression, the split's values are to be predicted. */
 size_t trib_dataset_classes(const struct trib_dataset *dataset);
 /* The users (persons, stations, roles) that the samples come from, for the natural partition; 0: unknown. */
 size_t trib_dataset_users(const struct trib_dataset *dataset);
@@ -59,6 +67,12 @@ void trib_dataset_convert(const struct trib_dataset *dataset, const uint8_t *pix
 /* Sample `item` of a split as a model takes it, into one sample's floats, whichever way it is kept. */
 void trib_dataset_sample(const struct trib_dataset *dataset, const struct trib_split *split, size_t item,
                          float *out);
+
+/* What a mean loss and a count of right labels over `count` samples of a split say, from 0 to 1: the share of
+ * right labels; for regression the share of the split's variance that is explained, R^2 = 1 - loss / variance
+ * (the loss is the mean squared error), 0 where that is negative. */
+double trib_dataset_accuracy(const struct trib_dataset *dataset, const struct trib_split *split, double loss,
+                             size_t correct, size_t count);
 
 /* The table, for --help, docs and tests. */
 struct trib_dataset_row {

@@ -51,7 +51,7 @@ static enum trib_status open_idx(struct trib_dataset *dataset, const char *name,
                                  struct trib_error *err) {
     char folder[TRIB_DATASET_MAX_SOURCE];
     const char *what = NULL;
-    enum trib_status status = trib_source_find(name, path, folder, &what, err);
+    enum trib_status status = trib_source_find(name, "train-images-idx3-ubyte", path, folder, &what, err);
     if (status != TRIB_OK) return status;
     dataset->shape = (struct trib_shape){.channels = 1, .height = SIDE, .width = SIDE};
     dataset->classes = CLASSES;

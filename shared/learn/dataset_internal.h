@@ -25,11 +25,13 @@ struct trib_dataset_kind {
                              const char *path, struct trib_error *err);
 };
 extern const struct trib_dataset_kind trib_dataset_mnist, trib_dataset_fashion, trib_dataset_glyphs,
-    trib_dataset_synthetic;
+    trib_dataset_synthetic, trib_dataset_beijing, trib_dataset_csv;
 
-/* Finds the folder of `name` by the rules of dataset.h, into `folder`; `what` says which rule it was. */
-enum trib_status trib_source_find(const char *name, const char *path, char folder[TRIB_DATASET_MAX_SOURCE],
-                                  const char **what, struct trib_error *err) TRIB_MUST_USE;
+/* Finds the folder of `name` by the rules of dataset.h, into `folder`: the first that holds `file`, plain or
+ * .gz. `what` says which rule it was. */
+enum trib_status trib_source_find(const char *name, const char *file, const char *path,
+                                  char folder[TRIB_DATASET_MAX_SOURCE], const char **what,
+                                  struct trib_error *err) TRIB_MUST_USE;
 /* The file `name` or `name`.gz in `folder`, into `path`; false if there is neither. */
 bool trib_source_file(const char *folder, const char *name, char path[TRIB_DATASET_MAX_SOURCE]);
 

@@ -73,11 +73,11 @@ struct trib_layer_kind {
     void (*backward)(const struct trib_pass *pass);
 };
 
-/* A loss on the outputs of n samples, ROWS. */
+/* A loss on the outputs of n samples, ROWS. `targets` as in net.h. */
 struct trib_loss_kind {
     struct trib_layer_row row;
     /* Returns the sum of the samples' losses; `d_out` (may be NULL) gets the gradient of their mean. */
-    double (*apply)(const float *out, const uint8_t *labels, size_t n, size_t classes, float *d_out);
+    double (*apply)(const float *out, const void *targets, size_t n, size_t classes, float *d_out);
 };
 
 extern const struct trib_layer_kind trib_layer_dense, trib_layer_conv, trib_layer_relu, trib_layer_maxpool,

@@ -4,7 +4,8 @@
 #include <math.h>
 
 /* -log softmax(out)[label]; gradient (softmax - onehot) / n. */
-static double cross_entropy(const float *out, const uint8_t *labels, size_t n, size_t classes, float *d_out) {
+static double cross_entropy(const float *out, const void *targets, size_t n, size_t classes, float *d_out) {
+    const uint8_t *labels = targets;
     double sum = 0.0;
     for (size_t r = 0; r < n; r++, out += classes) {
         float most = out[0];
@@ -23,8 +24,21 @@ static double cross_entropy(const float *out, const uint8_t *labels, size_t n, s
     return sum;
 }
 
+/* (out - value)^2; gradient 2 (out - value) / n. */
+static double error_of_values(const float *out, const float *values, size_t n, float *d_out) {
+    double sum = 0.0;
+    for (size_t r = 0; r < n; r++) {
+        float miss = out[r] - values[r];
+        sum += (double)miss * (double)miss;
+        if (d_out != NULL) d_out[r] = 2.0f / (float)n * miss;
+    }
+    return sum;
+}
+
 /* Mean over the classes of (out - onehot)^2; gradient 2 (out - onehot) / (n classes). */
-static double squared_error(const float *out, const uint8_t *labels, size_t n, size_t classes, float *d_out) {
+static double squared_error(const float *out, const void *targets, size_t n, size_t classes, float *d_out) {
+    if (classes == 1) return error_of_values(out, targets, n, d_out);
+    const uint8_t *labels = targets;
     double sum = 0.0;
     float factor = 2.0f / (float)(n * classes);
     for (size_t r = 0; r < n; r++)
@@ -46,7 +60,8 @@ const struct trib_loss_kind trib_loss_cross_entropy = {
 
 const struct trib_loss_kind trib_loss_mse = {
     .row = {.name = "mse",
-            .summary = "loss: mean squared error against 1 for the label and 0 for the others",
+            .summary = "loss: mean squared error against 1 for the label and 0 for the others, or against a "
+                       "number (regression)",
             .example = "mse"},
     .apply = squared_error,
 };

@@ -161,7 +161,10 @@ static void number(struct trib_net *net) {
 }
 
 static enum trib_status finish(struct trib_net *net, struct trib_error *err) {
-    if (net->loss == NULL) net->loss = &trib_loss_cross_entropy;
+    if (net->loss == NULL) net->loss = net->classes > 1 ? &trib_loss_cross_entropy : &trib_loss_mse;
+    if (net->classes == 1 && net->loss != &trib_loss_mse)
+        return trib_fail(err, TRIB_INVALID, "%s is for classes, and a number is to be predicted; take mse",
+                         net->loss->row.name);
     number(net);
     if (net->parameters == 0)
         return trib_fail(err, TRIB_INVALID, "the list has no layer that learns; add at least 'dense'");
@@ -204,9 +207,9 @@ static enum trib_status check_input(const struct trib_shape *input, size_t class
         input->width > 4096 || input->channels > TRIB_NET_MAX_FEATURES / input->height / input->width)
         return trib_fail(err, TRIB_INVALID, "an input of %zux%zux%zu values; 1 to %d are possible",
                          input->channels, input->height, input->width, TRIB_NET_MAX_FEATURES);
-    if (classes < 2 || classes > TRIB_NET_MAX_CLASSES)
-        return trib_fail(err, TRIB_INVALID, "%zu classes; 2 to %d are possible", classes,
-                         TRIB_NET_MAX_CLASSES);
+    if (classes < 1 || classes > TRIB_NET_MAX_CLASSES)
+        return trib_fail(err, TRIB_INVALID, "%zu classes; 2 to %d are possible, or 1 to predict a number",
+                         classes, TRIB_NET_MAX_CLASSES);
     return TRIB_OK;
 }
 

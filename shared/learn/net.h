@@ -12,7 +12,8 @@
  *     relu
  *     dense
  * The last layer has as many outputs as there are classes (`dense` alone does). A last line `mse` or
- * `cross-entropy` chooses the loss; cross-entropy of the softmax of the outputs is the default.
+ * `cross-entropy` chooses the loss; cross-entropy of the softmax of the outputs is the default. With one
+ * class the net predicts a number and the loss is mse.
  *
  * Layers are named by kind and number: conv1.weight, conv1.bias, conv2.weight, ..., fc1.weight, ... */
 #ifndef TRIB_LEARN_NET_H
@@ -66,23 +67,25 @@ void trib_workspace_free(struct trib_workspace **workspace);
 size_t trib_workspace_max_batch(const struct trib_workspace *workspace);
 size_t trib_workspace_bytes(const struct trib_workspace *workspace);
 
-/* What a batch gave: the mean loss, and how many samples had their label as the largest output. */
+/* What a batch gave: the mean loss, and how many samples had their label as the largest output (0 where
+ * numbers are predicted). */
 struct trib_batch_result {
     double loss;
     size_t correct;
 };
 
 /* The gradient of the batch's mean loss into `gradient` (trib_net_parameters floats, overwritten).
- * `x`: batch samples of channels * height * width floats each, row by row; `labels` below the number of
- * classes; batch in 1..max_batch. `result` may be NULL. */
+ * `x`: batch samples of channels * height * width floats each, row by row; `targets`: labels below the number
+ * of classes, uint8_t; or where that is 1 the numbers to be predicted, float; batch in 1..max_batch. `result`
+ * may be NULL. */
 void trib_net_gradient(const struct trib_net *net, struct trib_workspace *workspace, const float *parameters,
-                       const float *x, const uint8_t *labels, size_t batch, float *gradient,
+                       const float *x, const void *targets, size_t batch, float *gradient,
                        struct trib_batch_result *result);
 
 /* One step of plain gradient descent: parameters -= lr * gradient, without the gradient in between, and so
  * faster than the two. Equal to them up to rounding. */
 void trib_net_step(const struct trib_net *net, struct trib_workspace *workspace, float *parameters,
-                   const float *x, const uint8_t *labels, size_t batch, float lr,
+                   const float *x, const void *targets, size_t batch, float lr,
                    struct trib_batch_result *result);
 
 /* Forward only. Returns the outputs before the loss, batch x classes floats, in the workspace: valid until
@@ -92,7 +95,7 @@ const float *trib_net_forward(const struct trib_net *net, struct trib_workspace 
 
 /* Forward and loss. */
 void trib_net_loss(const struct trib_net *net, struct trib_workspace *workspace, const float *parameters,
-                   const float *x, const uint8_t *labels, size_t batch, struct trib_batch_result *result);
+                   const float *x, const void *targets, size_t batch, struct trib_batch_result *result);
 
 /* The tables, for --help, docs and tests. */
 struct trib_layer_row {

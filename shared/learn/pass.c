@@ -133,19 +133,20 @@ static size_t count_correct(const float *out, const uint8_t *labels, size_t n, s
 }
 
 /* The loss of what forward left, and its gradient if `d_out` is not NULL. */
-static void apply_loss(const struct trib_net *net, const float *out, const uint8_t *labels, size_t batch,
+static void apply_loss(const struct trib_net *net, const float *out, const void *targets, size_t batch,
                        float *d_out, struct trib_batch_result *result) {
-    for (size_t i = 0; i < batch; i++) TRIB_ASSERT(labels[i] < net->classes);
-    double sum = net->loss->apply(out, labels, batch, net->classes, d_out);
+    const uint8_t *labels = net->classes > 1 ? targets : NULL;
+    for (size_t i = 0; i < batch && labels != NULL; i++) TRIB_ASSERT(labels[i] < net->classes);
+    double sum = net->loss->apply(out, targets, batch, net->classes, d_out);
     if (result == NULL) return;
     result->loss = sum / (double)batch;
-    result->correct = count_correct(out, labels, batch, net->classes);
+    result->correct = labels == NULL ? 0 : count_correct(out, labels, batch, net->classes);
 }
 
 void trib_net_loss(const struct trib_net *net, struct trib_workspace *workspace, const float *parameters,
-                   const float *x, const uint8_t *labels, size_t batch, struct trib_batch_result *result) {
+                   const float *x, const void *targets, size_t batch, struct trib_batch_result *result) {
     const float *out = trib_net_forward(net, workspace, parameters, x, batch);
-    apply_loss(net, out, labels, batch, NULL, result);
+    apply_loss(net, out, targets, batch, NULL, result);
 }
 
 /* Backward from the loss's gradient, in gradient[0]: d = alpha g + beta d for all parameters. */
@@ -170,17 +171,17 @@ static void go_back(const struct trib_net *net, const struct trib_workspace *w, 
 }
 
 void trib_net_gradient(const struct trib_net *net, struct trib_workspace *workspace, const float *parameters,
-                       const float *x, const uint8_t *labels, size_t batch, float *gradient,
+                       const float *x, const void *targets, size_t batch, float *gradient,
                        struct trib_batch_result *result) {
     const float *out = trib_net_forward(net, workspace, parameters, x, batch);
-    apply_loss(net, out, labels, batch, workspace->gradient[0], result);
+    apply_loss(net, out, targets, batch, workspace->gradient[0], result);
     go_back(net, workspace, parameters, x, batch, gradient, 1.0f, 0.0f);
 }
 
 void trib_net_step(const struct trib_net *net, struct trib_workspace *workspace, float *parameters,
-                   const float *x, const uint8_t *labels, size_t batch, float lr,
+                   const float *x, const void *targets, size_t batch, float lr,
                    struct trib_batch_result *result) {
     const float *out = trib_net_forward(net, workspace, parameters, x, batch);
-    apply_loss(net, out, labels, batch, workspace->gradient[0], result);
+    apply_loss(net, out, targets, batch, workspace->gradient[0], result);
     go_back(net, workspace, parameters, x, batch, parameters, -lr, 1.0f);
 }

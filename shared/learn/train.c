@@ -26,6 +26,7 @@ struct trainer {
     float *velocity; /* NULL without momentum */
     uint8_t *moved;  /* one image; NULL without augmentation */
     uint8_t *labels;
+    float *values; /* instead of labels, where classes is 1 */
     float *parameters;
     double loss_sum;
     uint64_t correct, samples, steps;
@@ -75,6 +76,7 @@ static void trainer_release(struct trainer *t) {
     trib_free(t->velocity);
     trib_free(t->moved);
     trib_free(t->labels);
+    trib_free(t->values);
 }
 
 static enum trib_status trainer_init(struct trainer *t, const uint32_t *indices, size_t count,
@@ -88,10 +90,11 @@ static enum trib_status trainer_init(struct trainer *t, const uint32_t *indices,
     t->order = trib_alloc_array(count, sizeof *t->order);
     t->x = trib_alloc_floats(batch * t->features);
     t->labels = trib_alloc(batch);
+    t->values = trib_alloc_floats(batch);
     if (!is_plain(t->options)) t->gradient = trib_alloc_floats(t->parameter_count);
     if (t->options->momentum > 0.0) t->velocity = trib_alloc_floats(t->parameter_count);
     if (t->options->augment) t->moved = trib_alloc(t->features);
-    if (t->order == NULL || t->x == NULL || t->labels == NULL ||
+    if (t->order == NULL || t->x == NULL || t->labels == NULL || t->values == NULL ||
         (!is_plain(t->options) && t->gradient == NULL) ||
         (t->options->momentum > 0.0 && t->velocity == NULL) || (t->options->augment && t->moved == NULL))
         return trib_fail(err, TRIB_NOMEM, "no memory to train %zu parameters on %zu samples",
@@ -114,6 +117,7 @@ static void gather(struct trainer *t, const uint32_t *items, size_t n) {
             trib_dataset_sample(t->dataset, split, items[i], x);
         }
         t->labels[i] = split->labels[items[i]];
+        if (split->values != NULL) t->values[i] = split->values[items[i]];
     }
 }
 
@@ -135,11 +139,12 @@ static void descend(struct trainer *t) {
 
 static void step(struct trainer *t, const uint32_t *items, size_t n) {
     struct trib_batch_result batch;
+    const void *targets = trib_net_classes(t->net) > 1 ? (const void *)t->labels : t->values;
     gather(t, items, n);
     if (t->gradient == NULL) {
-        trib_net_step(t->net, t->workspace, t->parameters, t->x, t->labels, n, (float)t->options->lr, &batch);
+        trib_net_step(t->net, t->workspace, t->parameters, t->x, targets, n, (float)t->options->lr, &batch);
     } else {
-        trib_net_gradient(t->net, t->workspace, t->parameters, t->x, t->labels, n, t->gradient, &batch);
+        trib_net_gradient(t->net, t->workspace, t->parameters, t->x, targets, n, t->gradient, &batch);
         descend(t);
     }
     t->loss_sum += batch.loss * (double)n;
@@ -170,6 +175,11 @@ static bool run(struct trainer *t, size_t count, const atomic_bool *stop) {
     return true;
 }
 
+static double accuracy_of(const struct trainer *t) {
+    return trib_dataset_accuracy(t->dataset, trib_dataset_train(t->dataset), t->loss_sum / (double)t->samples,
+                                 (size_t)t->correct, (size_t)t->samples);
+}
+
 enum trib_status trib_train(const struct trib_net *net, struct trib_workspace *workspace,
                             const struct trib_dataset *dataset, const uint32_t *indices, size_t count,
                             const struct trib_train_options *options, float *parameters,
@@ -192,7 +202,7 @@ enum trib_status trib_train(const struct trib_net *net, struct trib_workspace *w
                            (unsigned long long)t.steps, options->lr);
     if (t.samples > 0)
         *result = (struct trib_train_result){.loss = t.loss_sum / (double)t.samples,
-                                             .accuracy = (double)t.correct / (double)t.samples,
+                                             .accuracy = accuracy_of(&t),
                                              .samples = t.samples,
                                              .steps = t.steps};
     trainer_release(&t);
@@ -212,7 +222,9 @@ static bool evaluate(const struct trib_net *net, struct trib_workspace *workspac
         struct trib_batch_result batch;
         if (stopped(stop)) return false;
         for (size_t i = 0; i < n; i++) trib_dataset_sample(dataset, test, from + i, x + i * features);
-        trib_net_loss(net, workspace, parameters, x, test->labels + from, n, &batch);
+        const void *targets =
+            test->values != NULL ? (const void *)(test->values + from) : test->labels + from;
+        trib_net_loss(net, workspace, parameters, x, targets, n, &batch);
         *loss_sum += batch.loss * (double)n;
         *correct += batch.correct;
     }
@@ -237,6 +249,6 @@ enum trib_status trib_evaluate(const struct trib_net *net, struct trib_workspace
     trib_free(x);
     if (status != TRIB_OK) return status;
     *loss = loss_sum / (double)count;
-    *accuracy = (double)correct / (double)count;
+    *accuracy = trib_dataset_accuracy(dataset, trib_dataset_test(dataset), *loss, correct, count);
     return TRIB_OK;
 }

@@ -2,6 +2,7 @@
 # timeout: 120
 """Data sets with users of their own run by two keys, plan.data.set and plan.model, split by user."""
 import sys
+import tempfile
 
 import harness
 from harness import case, check, same
@@ -26,6 +27,20 @@ def test_synthetic():
     """synthetic(1, 1) with softmax learns, each device with users of its own"""
     accuracy = run("synthetic(1, 1)", "softmax", plan__stop__versions=20, plan__train__max_samples=300)
     check(accuracy > 0.5, f"accuracy {accuracy} after 20 versions")
+
+
+@case
+def test_csv():
+    """a CSV file described in the plan: regression, its accuracy is the share of variance explained"""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/houses.csv", "w", encoding="ascii") as file:
+            file.write("who,size,rooms,price\n")
+            for i in range(900):
+                size, rooms = i * 37 % 101, i * 53 % 7
+                file.write(f"owner{i % 9},{size},{rooms},{3 * size + 20 * rooms}\n")
+        accuracy = run("csv(houses.csv, target=price, features=size rooms, user=who)", "softmax", folder,
+                       plan__stop__versions=30, plan__train__max_samples=300)
+    check(accuracy > 0.95, f"{accuracy} of the variance explained after 30 versions")
 
 
 sys.exit(harness.main())

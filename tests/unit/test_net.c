@@ -127,11 +127,8 @@ static void test_parameter_counts(void **state) {
     static const struct {
         const char *model;
         size_t parameters, tensors;
-    } expected[] = {{"softmax", 7850, 2},
-                    {"2nn", 199210, 6},
-                    {"cnn-small", 11386, 6},
-                    {"lenet5", 44426, 10},
-                    {"cnn", 1663370, 8}};
+    } expected[] = {{"softmax", 7850, 2},    {"2nn", 199210, 6},    {"mlp", 50890, 4},
+                    {"cnn-small", 11386, 6}, {"lenet5", 44426, 10}, {"cnn", 1663370, 8}};
     size_t count;
     (void)trib_model_rows(&count);
     assert_int_equal(count, sizeof expected / sizeof expected[0]);
