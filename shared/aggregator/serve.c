@@ -112,6 +112,23 @@ static void turn_away(struct trib_aggregator *a, struct session *session, uint64
     a->status.turned_away++;
 }
 
+/* Turns are for what takes a line a while. A small model is the same few bytes of memory for all of them and
+ * sent in a moment: of thousands who want it nobody waits for a turn, and who must wait comes back soon. */
+static bool is_small(const struct trib_aggregator *a) {
+    return trib_state_parameters(a->state) * sizeof(float) <= SENDING_EACH;
+}
+
+static void come_again(struct trib_aggregator *a, struct session *session) {
+    uint64_t soon_ms = a->postponed_ms != 0 ? DRAIN_MS : WAIT_MS;
+    if (!is_small(a)) {
+        turn_away(a, session, soon_ms);
+        return;
+    }
+    wait_for(a, session, soon_ms);
+    session->waiting = false;
+    a->status.turned_away++;
+}
+
 /* ---- in pieces ---- */
 
 static void count_sending(struct trib_aggregator *a, struct session *session, bool sending) {
@@ -266,10 +283,10 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     if (offer_again(a, session, pull)) return;
     trib_aggregator_drop_outgoing(a, session); /* a second PULL gives the first one's payload up */
     if (!answer(a, peer, held_base(s, pull), &msg, &payload, &to)) {
-        turn_away(a, session, a->postponed_ms != 0 ? DRAIN_MS : WAIT_MS);
+        come_again(a, session);
         return;
     }
-    if (trib_blob_size(payload) > taken_at_once(pull) && !has_turn(a)) {
+    if (trib_blob_size(payload) > taken_at_once(pull) && !is_small(a) && !has_turn(a)) {
         turn_away(a, session, DRAIN_MS);
         trib_blob_unref(&payload);
         return;

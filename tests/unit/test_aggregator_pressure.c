@@ -132,11 +132,39 @@ static void test_crowd_is_spread(void **unused) {
     role_stop(&node);
 }
 
+/* A small model is sent to all of them, in pieces too: nobody waits for a turn. */
+static void test_small_model_needs_no_turn(void **unused) {
+    (void)unused;
+    struct role_node node;
+    role_parent(&node, (struct role_options){
+                           .role = TRIB_ROLE_CLOUD, .big = true, .aggregator = {.budget_bytes = 1 << 20}});
+    uint64_t session = child(&node, 1);
+    struct trib_blob *payload = role_floats(ROLE_BIG_N, 0.25f);
+    struct trib_msg pull = role_pull(session, NULL);
+    role_deliver(&node, 1, NULL, &pull, NULL);
+    (void)role_next(&node, TRIB_MODEL);
+    struct trib_msg offer = role_offer(session, 1, 0, payload), chunk = role_chunk(session, 1, 0);
+    role_deliver(&node, 1, NULL, &offer, NULL);
+    (void)role_next(&node, TRIB_CREDIT);
+    role_deliver(&node, 1, NULL, &chunk, payload);
+    (void)role_next(&node, TRIB_ACK);
+    node.now_ms += 60000;
+    for (size_t i = 0; i < CROWD; i++) {
+        pull = role_pull(child(&node, i + 2), NULL);
+        role_deliver(&node, i + 2, NULL, &pull, NULL);
+        assert_true(trib_msg_has(&role_next(&node, TRIB_MODEL)->msg, PAYLOAD_BYTES));
+    }
+    assert_int_equal(status(&node).turned_away, 0);
+    trib_blob_unref(&payload);
+    role_stop(&node);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slow_disk),
         cmocka_unit_test(test_told_at_a_bounded_rate),
         cmocka_unit_test(test_crowd_is_spread),
+        cmocka_unit_test(test_small_model_needs_no_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
