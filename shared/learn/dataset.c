@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const struct trib_dataset_kind *const kinds[] = {
-    &trib_dataset_mnist,     &trib_dataset_fashion, &trib_dataset_glyphs,
-    &trib_dataset_synthetic, &trib_dataset_beijing, &trib_dataset_csv,
+    &trib_dataset_mnist,   &trib_dataset_fashion, &trib_dataset_glyphs,      &trib_dataset_synthetic,
+    &trib_dataset_beijing, &trib_dataset_csv,     &trib_dataset_shakespeare,
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -22,7 +22,7 @@ static enum trib_status find(const char *name, size_t bytes, const struct trib_d
         }
     return trib_fail(err, TRIB_INVALID,
                      "unknown data set '%.*s'; there are mnist, fashion-mnist, glyphs(COUNT), "
-                     "synthetic(ALPHA, BETA), beijing-air and csv(FILES, ...)",
+                     "synthetic(ALPHA, BETA), beijing-air, shakespeare and csv(FILES, ...)",
                      (int)(bytes < 60 ? bytes : 60), name);
 }
 
@@ -128,6 +128,10 @@ const struct trib_split *trib_dataset_test(const struct trib_dataset *dataset) {
     return &dataset->test;
 }
 
+bool trib_dataset_has_images(const struct trib_dataset *dataset) {
+    return dataset->train.images != NULL && !dataset->symbols;
+}
+
 size_t trib_dataset_bytes(const struct trib_dataset *dataset) {
     struct trib_shape shape = dataset->shape;
     size_t size = dataset->train.features != NULL ? sizeof(float) : 1;
@@ -139,7 +143,9 @@ size_t trib_dataset_bytes(const struct trib_dataset *dataset) {
 
 void trib_dataset_convert(const struct trib_dataset *dataset, const uint8_t *pixels, size_t count,
                           float *out) {
-    float scale = 1.0f / (255.0f * dataset->std), offset = -dataset->mean / dataset->std;
+    bool as_is = dataset->symbols;
+    float scale = as_is ? 1.0f : 1.0f / (255.0f * dataset->std),
+          offset = as_is ? 0.0f : -dataset->mean / dataset->std;
     dataset->loops->from_bytes(out, pixels, scale, offset, count);
 }
 

@@ -9,8 +9,9 @@
  * made by its published generator (synthetic.c says how), no files; natural users
  *
  *   beijing-air            hourly PM2.5 at 12 stations (Zhang et al. 2017; UCI 501) from the other
- * measurements of the hour; the last fifth of each station's hours tests; a station is a user csv(FILES,
- * target=...) columns of CSV files of your own; for the options see trib_dataset_row
+ *                          measurements of the hour; the last fifth of each station's hours tests; a station
+ * is a user shakespeare            the next character of the plays (shakespeare.c), from input.txt; a role is
+ * a user csv(FILES, target=...) columns of CSV files of your own; for the options see trib_dataset_row
  *
  * Where the files of NAME are looked for, first found wins:
  *   1. `path` (data.path of the config), or else the environment's TRIBUTARY_DATA: a folder with the files,
@@ -57,10 +58,12 @@ size_t trib_dataset_classes(const struct trib_dataset *dataset);
 size_t trib_dataset_users(const struct trib_dataset *dataset);
 const struct trib_split *trib_dataset_train(const struct trib_dataset *dataset);
 const struct trib_split *trib_dataset_test(const struct trib_dataset *dataset);
+/* Are the samples images, that can be turned and shifted? */
+bool trib_dataset_has_images(const struct trib_dataset *dataset);
 size_t trib_dataset_bytes(const struct trib_dataset *dataset);
 
-/* One image as a model takes it: (byte / 255 - mean) / std with the data set's constants; `pixels` is one or
- * several images' bytes, `out` as many floats. */
+/* One image as a model takes it: (byte / 255 - mean) / std with the data set's constants, or the byte as it
+ * is where it is a symbol's number; `pixels` is one or several images' bytes, `out` as many floats. */
 void trib_dataset_convert(const struct trib_dataset *dataset, const uint8_t *pixels, size_t count,
                           float *out);
 

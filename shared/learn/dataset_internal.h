@@ -10,6 +10,7 @@
 struct trib_dataset {
     struct trib_shape shape;
     size_t classes, users;
+    bool symbols;                  /* bytes are numbers of symbols, and stay as they are */
     float mean, std;               /* of the training images' bytes / 255; without images unused */
     struct trib_split train, test; /* their arrays are owned */
     const struct trib_loops *loops;
@@ -25,7 +26,7 @@ struct trib_dataset_kind {
                              const char *path, struct trib_error *err);
 };
 extern const struct trib_dataset_kind trib_dataset_mnist, trib_dataset_fashion, trib_dataset_glyphs,
-    trib_dataset_synthetic, trib_dataset_beijing, trib_dataset_csv;
+    trib_dataset_synthetic, trib_dataset_beijing, trib_dataset_csv, trib_dataset_shakespeare;
 
 /* Finds the folder of `name` by the rules of dataset.h, into `folder`: the first that holds `file`, plain or
  * .gz. `what` says which rule it was. */

@@ -28,7 +28,7 @@ struct trib_layer {
     struct trib_shape out;
     enum trib_layout out_layout;
     size_t weight_dims[4], weight_rank; /* rank 0: no parameters */
-    size_t bias_count;
+    size_t bias_count;                  /* 0: no bias */
     size_t fan_in;
     size_t keep_each;     /* floats a sample kept from forward to backward */
     size_t scratch_each;  /* floats a sample of scratch in backward */
@@ -81,7 +81,7 @@ struct trib_loss_kind {
 };
 
 extern const struct trib_layer_kind trib_layer_dense, trib_layer_conv, trib_layer_relu, trib_layer_maxpool,
-    trib_layer_flatten;
+    trib_layer_flatten, trib_layer_embedding, trib_layer_gru;
 extern const struct trib_loss_kind trib_loss_cross_entropy, trib_loss_mse;
 
 const struct trib_layer_kind *trib_layer_find(const char *name, size_t bytes);

@@ -4,10 +4,8 @@
 #include <string.h>
 
 static const struct trib_layer_kind *const kinds[] = {
-    &trib_layer_dense,
-    &trib_layer_conv,
-    &trib_layer_maxpool,
-    &trib_layer_relu,
+    &trib_layer_dense, &trib_layer_conv,      &trib_layer_maxpool,
+    &trib_layer_relu,  &trib_layer_embedding, &trib_layer_gru,
 };
 static const struct trib_loss_kind *const losses[] = {
     &trib_loss_cross_entropy,
@@ -44,11 +42,12 @@ enum trib_status trib_layer_unknown(const char *name, size_t bytes, struct trib_
     memcpy(word, name, cut);
     word[cut] = '\0';
     const char *near = trib_nearest(word, names, KINDS + LOSSES);
-    return trib_fail(
-        err, TRIB_INVALID,
-        "unknown layer '%s'%s%s%s; there are dense, conv, maxpool, relu, and as last line a loss, "
-        "cross-entropy or mse",
-        word, near != NULL ? ", did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+    return trib_fail(err, TRIB_INVALID,
+                     "unknown layer '%s'%s%s%s; there are dense, conv, maxpool, relu, embedding, gru, and as "
+                     "last line a loss, "
+                     "cross-entropy or mse",
+                     word, near != NULL ? ", did you mean '" : "", near != NULL ? near : "",
+                     near != NULL ? "'?" : "");
 }
 
 struct trib_strides trib_strides(const struct trib_shape *shape, enum trib_layout layout, size_t n) {

@@ -7,6 +7,8 @@ static const struct trib_model_row rows[] = {
     {"2nn", "McMahan's multilayer perceptron, 784-200-200-10: 199,210 parameters",
      "dense(200)\nrelu\ndense(200)\nrelu\ndense"},
     {"mlp", "one hidden layer of 64 units", "dense(64)\nrelu\ndense"},
+    {"char-gru", "symbols to an embedding of 8, 128 gated recurrent units: 65,888 parameters for shakespeare",
+     "embedding(8)\ngru(128)\ndense"},
     {"cnn-small", "two 5x5 convolutions of 12 and 24 channels: 11,386 parameters",
      "conv(12, 5)\nmaxpool(2)\nrelu\nconv(24, 5)\nmaxpool(2)\nrelu\ndense"},
     {"lenet5", "LeCun's LeNet-5 with relu and max-pooling: 44,426 parameters",

@@ -267,6 +267,7 @@ static enum trib_status add_tensors(const struct trib_layer *layer, struct trib_
     (void)snprintf(name, sizeof name, "%s.weight", layer->name);
     enum trib_status status = trib_schema_add(out, name, layer->weight_dims, layer->weight_rank, bound, err);
     if (status != TRIB_OK) return status;
+    if (layer->bias_count == 0) return TRIB_OK;
     (void)snprintf(name, sizeof name, "%s.bias", layer->name);
     return trib_schema_add(out, name, &layer->bias_count, 1, 0.0f, err);
 }

@@ -190,7 +190,7 @@ enum trib_status trib_train(const struct trib_net *net, struct trib_workspace *w
         .net = net, .workspace = workspace, .dataset = dataset, .options = options, .parameters = parameters};
     enum trib_status status = check_net(net, dataset, err);
     if (status == TRIB_OK) status = check_options(options, workspace, err);
-    if (status == TRIB_OK && options->augment && trib_dataset_train(dataset)->images == NULL)
+    if (status == TRIB_OK && options->augment && !trib_dataset_has_images(dataset))
         status = trib_fail(err, TRIB_INVALID, "augment turns and shifts images, and this data set has none");
     if (status == TRIB_OK && count == 0) status = trib_fail(err, TRIB_INVALID, "no samples to train on");
     if (status == TRIB_OK) status = trainer_init(&t, indices, count, err);

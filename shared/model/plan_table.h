@@ -23,17 +23,18 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
 #define TRIB_PLAN_DATA_ROWS(P, AT)                                                                           \
     TRIB_PLAN_ROW(P, AT, "seed", TRIB_OPT_U64, seed, "1", 0, 0, NULL,                                        \
                   "Seed of version 0, of the partition and of everything drawn on the way."),                \
-        TRIB_PLAN_ROW(                                                                                       \
-            P, AT, "model", TRIB_OPT_STRING, model, "cnn-small", 0, 0, trib_plan_check_spec,                 \
-            "Model to train: softmax, 2nn, mlp, cnn-small, lenet5, cnn; or layers, for the list in "         \
-            "layers."),                                                                                      \
+        TRIB_PLAN_ROW(P, AT, "model", TRIB_OPT_STRING, model, "cnn-small", 0, 0, trib_plan_check_spec,       \
+                      "Model to train: softmax, 2nn, mlp, char-gru, cnn-small, lenet5, cnn; or layers, for " \
+                      "the list in "                                                                         \
+                      "layers."),                                                                            \
         TRIB_PLAN_ROW(P, AT, "layers", TRIB_OPT_LIST, layers, "", 0, 0, trib_plan_check_spec,                \
                       "Layers of the model, first to last, when model is layers. Items with commas stand "   \
                       "in quotes."),                                                                         \
         TRIB_PLAN_ROW(                                                                                       \
             P, AT, "data.set", TRIB_OPT_STRING, dataset, "mnist", 0, 0, trib_plan_check_spec,                \
             "Data set: mnist, fashion-mnist, glyphs (generated), synthetic(ALPHA, BETA) (FedProx's), "       \
-            "beijing-air (regression), or csv(FILES, target=COLUMN, features=COLUMNS)."),                    \
+            "beijing-air (regression), shakespeare (next character), or csv(FILES, target=COLUMN, "          \
+            "features=COLUMNS)."),                                                                           \
         TRIB_PLAN_ROW(P, AT, "data.partition", TRIB_OPT_STRING, partition, "dirichlet(0.5)", 0, 0,           \
                       trib_plan_check_spec,                                                                  \
                       "How the data is split among the devices: iid, dirichlet(ALPHA), shards(PER_DEVICE), " \

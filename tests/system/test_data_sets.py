@@ -43,4 +43,16 @@ def test_csv():
     check(accuracy > 0.95, f"{accuracy} of the variance explained after 30 versions")
 
 
+@case
+def test_shakespeare():
+    """speeches in a folder: char-gru learns the next character, each device with roles of its own"""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/input.txt", "w", encoding="ascii") as file:
+            for i in range(240):
+                file.write(f"Role {i % 6}:\nto be or not to be, to be or not.\n\n")
+        accuracy = run("shakespeare(8, 3)", "char-gru", folder, plan__stop__versions=30,
+                       plan__train__max_samples=300, plan__train__lr=0.5, plan__train__clip=5)
+    check(accuracy > 0.4, f"{accuracy} of the next characters right after 30 versions")
+
+
 sys.exit(harness.main())

@@ -109,6 +109,56 @@ static void test_gradient_conv(void **state) {
     check_gradient("conv(3, 3)", (struct trib_shape){2, 3, 3}, 3, 4);
 }
 
+static void test_gradient_embedding(void **state) {
+    (void)state;
+    check_gradient("embedding(3)\ndense", (struct trib_shape){1, 1, 6}, 2, 4);
+    check_gradient("embedding(2, 5)\nembedding(3, 4)\ndense", (struct trib_shape){1, 1, 3}, 2, 2);
+    check_gradient("embedding(4)\ngru(3)\ndense", (struct trib_shape){1, 1, 7}, 3, 3);
+}
+
+static void test_gradient_gru(void **state) {
+    (void)state;
+    check_gradient("gru(4)\ndense", (struct trib_shape){1, 5, 3}, 3, 4);
+    check_gradient("gru(3)", (struct trib_shape){1, 6, 2}, 3, 1);
+    check_gradient("gru(5)\ndense", (struct trib_shape){1, 1, 4}, 3, 3); /* one step */
+    check_gradient("gru(4, steps=true)\ngru(3)\ndense", (struct trib_shape){2, 3, 3}, 3, 4);
+    check_gradient("gru(3, steps=true)\ndense", (struct trib_shape){1, 4, 2}, 3, 3);
+    check_gradient("dense(6)\ngru(3)\nrelu\ndense", (struct trib_shape){1, 4, 2}, 3, 3);
+}
+
+/* Two steps of one unit on one input, in double and by the equations of layer_gru.c. */
+static void test_gru_by_hand(void **state) {
+    (void)state;
+    struct trib_net *net = net_of("gru(2)", (struct trib_shape){1, 2, 1}, 2);
+    struct trib_workspace *workspace = NULL;
+    assert_int_equal(trib_workspace_new(net, 1, &workspace, NULL), TRIB_OK);
+    float p[6 * 3 + 8];
+    struct trib_rng rng = trib_rng_seed(3, 1);
+    assert_int_equal(trib_net_parameters(net), sizeof p / sizeof p[0]);
+    draw(&rng, p, sizeof p / sizeof p[0], 1.0);
+    const float x[2] = {0.7f, -1.3f};
+    double h[2] = {0, 0};
+    for (size_t t = 0; t < 2; t++) {
+        double next[2];
+        for (size_t i = 0; i < 2; i++) {
+            double in[3], rec[3];
+            for (size_t g = 0; g < 3; g++) {
+                const float *w = p + (2 * g + i) * 3;
+                in[g] = (double)w[0] * (double)x[t] + (double)p[18 + 2 * g + i];
+                rec[g] = (double)w[1] * h[0] + (double)w[2] * h[1];
+            }
+            double r = 1 / (1 + exp(-in[0] - rec[0])), z = 1 / (1 + exp(-in[1] - rec[1]));
+            double c = tanh(in[2] + r * (rec[2] + (double)p[18 + 6 + i]));
+            next[i] = (1 - z) * c + z * h[i];
+        }
+        memcpy(h, next, sizeof h);
+    }
+    const float *out = trib_net_forward(net, workspace, p, x, 1);
+    for (size_t i = 0; i < 2; i++) assert_true(fabs((double)out[i] - h[i]) < 1e-6);
+    trib_workspace_free(&workspace);
+    trib_net_free(&net);
+}
+
 static void test_gradient_pool_and_relu(void **state) {
     (void)state;
     check_gradient("conv(3, 3)\nrelu\nmaxpool(2)\ndense", (struct trib_shape){1, 10, 10}, 3, 3);
@@ -127,8 +177,9 @@ static void test_parameter_counts(void **state) {
     static const struct {
         const char *model;
         size_t parameters, tensors;
-    } expected[] = {{"softmax", 7850, 2},    {"2nn", 199210, 6},    {"mlp", 50890, 4},
-                    {"cnn-small", 11386, 6}, {"lenet5", 44426, 10}, {"cnn", 1663370, 8}};
+    } expected[] = {{"softmax", 7850, 2},   {"2nn", 199210, 6},      {"mlp", 50890, 4},
+                    {"char-gru", 54106, 5}, {"cnn-small", 11386, 6}, {"lenet5", 44426, 10},
+                    {"cnn", 1663370, 8}};
     size_t count;
     (void)trib_model_rows(&count);
     assert_int_equal(count, sizeof expected / sizeof expected[0]);
@@ -294,11 +345,19 @@ static void test_loops_agree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradient_dense),   cmocka_unit_test(test_gradient_losses),
-        cmocka_unit_test(test_gradient_conv),    cmocka_unit_test(test_gradient_pool_and_relu),
-        cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_schema),
-        cmocka_unit_test(test_conv_values),      cmocka_unit_test(test_batch_is_samples),
-        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_workspace_limits),
+        cmocka_unit_test(test_gradient_dense),
+        cmocka_unit_test(test_gradient_losses),
+        cmocka_unit_test(test_gradient_conv),
+        cmocka_unit_test(test_gradient_embedding),
+        cmocka_unit_test(test_gradient_gru),
+        cmocka_unit_test(test_gru_by_hand),
+        cmocka_unit_test(test_gradient_pool_and_relu),
+        cmocka_unit_test(test_parameter_counts),
+        cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_conv_values),
+        cmocka_unit_test(test_batch_is_samples),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_workspace_limits),
         cmocka_unit_test(test_loops_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
