@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const struct trib_dataset_kind *const kinds[] = {
-    &trib_dataset_mnist,   &trib_dataset_fashion, &trib_dataset_glyphs,      &trib_dataset_synthetic,
-    &trib_dataset_beijing, &trib_dataset_csv,     &trib_dataset_shakespeare,
+    &trib_dataset_mnist,   &trib_dataset_fashion, &trib_dataset_glyphs, &trib_dataset_synthetic,
+    &trib_dataset_beijing, &trib_dataset_csv,     &trib_dataset_idx,    &trib_dataset_shakespeare,
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -20,10 +20,11 @@ static enum trib_status find(const char *name, size_t bytes, const struct trib_d
             *out = kinds[i];
             return TRIB_OK;
         }
-    return trib_fail(err, TRIB_INVALID,
-                     "unknown data set '%.*s'; there are mnist, fashion-mnist, glyphs(COUNT), "
-                     "synthetic(ALPHA, BETA), beijing-air, shakespeare and csv(FILES, ...)",
-                     (int)(bytes < 60 ? bytes : 60), name);
+    return trib_fail(
+        err, TRIB_INVALID,
+        "unknown data set '%.*s'; there are mnist, fashion-mnist, glyphs(COUNT), "
+        "synthetic(ALPHA, BETA), beijing-air, shakespeare, csv(FILES, ...) and idx(HEIGHT, WIDTH)",
+        (int)(bytes < 60 ? bytes : 60), name);
 }
 
 static void config_free(const struct trib_dataset_kind *kind, void *config) {

@@ -8,10 +8,13 @@
  *   synthetic(1, 1)        FedProx's Synthetic(alpha, beta): 30 users with models and features of their own,
  * made by its published generator (synthetic.c says how), no files; natural users
  *
- *   beijing-air            hourly PM2.5 at 12 stations (Zhang et al. 2017; UCI 501) from the other
- *                          measurements of the hour; the last fifth of each station's hours tests; a station
- * is a user shakespeare            the next character of the plays (shakespeare.c), from input.txt; a role is
- * a user csv(FILES, target=...) columns of CSV files of your own; for the options see trib_dataset_row
+ *   beijing-air            hourly PM2.5 at 12 stations (Zhang et al. 2017; UCI 501), regression
+ *   shakespeare            the next character of the plays (shakespeare.c), from input.txt
+ *   idx(32, 32, classes=7) images of your own, four IDX files with MNIST's names
+ *   csv(FILES, target=Y)   columns of CSV files of your own
+ *
+ * beijing-air, shakespeare and csv know their users (stations, roles, a column); trib_dataset_row has all
+ * options.
  *
  * Where the files of NAME are looked for, first found wins:
  *   1. `path` (data.path of the config), or else the environment's TRIBUTARY_DATA: a folder with the files,

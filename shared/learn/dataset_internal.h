@@ -26,7 +26,8 @@ struct trib_dataset_kind {
                              const char *path, struct trib_error *err);
 };
 extern const struct trib_dataset_kind trib_dataset_mnist, trib_dataset_fashion, trib_dataset_glyphs,
-    trib_dataset_synthetic, trib_dataset_beijing, trib_dataset_csv, trib_dataset_shakespeare;
+    trib_dataset_synthetic, trib_dataset_beijing, trib_dataset_csv, trib_dataset_shakespeare,
+    trib_dataset_idx;
 
 /* Finds the folder of `name` by the rules of dataset.h, into `folder`: the first that holds `file`, plain or
  * .gz. `what` says which rule it was. */

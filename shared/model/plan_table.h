@@ -33,7 +33,8 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
         TRIB_PLAN_ROW(                                                                                       \
             P, AT, "data.set", TRIB_OPT_STRING, dataset, "mnist", 0, 0, trib_plan_check_spec,                \
             "Data set: mnist, fashion-mnist, glyphs (generated), synthetic(ALPHA, BETA) (FedProx's), "       \
-            "beijing-air (regression), shakespeare (next character), or csv(FILES, target=COLUMN, "          \
+            "beijing-air (regression), shakespeare (next character), idx(HEIGHT, WIDTH) (your images), or "  \
+            "csv(FILES, target=COLUMN, "                                                                     \
             "features=COLUMNS)."),                                                                           \
         TRIB_PLAN_ROW(P, AT, "data.partition", TRIB_OPT_STRING, partition, "dirichlet(0.5)", 0, 0,           \
                       trib_plan_check_spec,                                                                  \

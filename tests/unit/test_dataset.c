@@ -290,6 +290,31 @@ static void test_glyphs(void **state) {
     trib_dataset_free(&c);
 }
 
+static void test_own_images(void **state) {
+    (void)state;
+    struct trib_dataset *dataset = NULL;
+    struct trib_error err = {0};
+    size_t whole = idx(raw, 3, TRAIN);
+    raw[11] = 14;
+    raw[15] = 56;
+    put("train-images-idx3-ubyte", raw, whole);
+    (void)idx(raw, 3, TEST);
+    raw[11] = 14;
+    raw[15] = 56;
+    put_gz("t10k-images-idx3-ubyte.gz", raw, 16 + TEST * PIXELS);
+    assert_int_equal(trib_dataset_open("idx(14, 56, std=0.25)", folder, &dataset, NULL, &err), TRIB_OK);
+    assert_int_equal(trib_dataset_shape(dataset).height, 14);
+    assert_int_equal(trib_dataset_shape(dataset).width, 56);
+    float x[PIXELS];
+    trib_dataset_sample(dataset, trib_dataset_train(dataset), 5, x);
+    assert_true(fabsf(x[7] - (12.0f / 255.0f - 0.5f) / 0.25f) < 1e-5f);
+    trib_dataset_free(&dataset);
+    assert_int_equal(trib_dataset_open("idx(56, 14)", folder, &dataset, NULL, &err), TRIB_INVALID);
+    assert_non_null(strstr(err.text, "images of 14x56, expected 56x14"));
+    assert_int_equal(trib_dataset_open("idx(14, 56, classes=9)", folder, &dataset, NULL, &err), TRIB_CORRUPT);
+    assert_non_null(strstr(err.text, "label 9 is 9, expected 0 to 8"));
+}
+
 static void test_specs(void **state) {
     (void)state;
     struct trib_error err = {0};
@@ -325,6 +350,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_labels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sources, setup, teardown),
         cmocka_unit_test_setup_teardown(test_search_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_own_images, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
         cmocka_unit_test(test_carried_sample),
         cmocka_unit_test(test_glyphs),
