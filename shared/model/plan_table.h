@@ -97,7 +97,8 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
 
 #define TRIB_PLAN_STOP_ROWS(P, AT)                                                                           \
     TRIB_PLAN_ROW(P, AT, "stop.accuracy", TRIB_OPT_F64, stop_accuracy, "0", 0, 1, NULL,                      \
-                  "The run stops when a version reaches this accuracy; 0: never."),                          \
+                  "The run stops when a version reaches this accuracy (for regression the share of "         \
+                  "variance explained); 0: never."),                                                         \
         TRIB_PLAN_ROW(P, AT, "stop.versions", TRIB_OPT_U64, stop_versions, "0", 0, 1e15, NULL,               \
                       "The run stops after so many versions of the cloud; 0: never."),                       \
         TRIB_PLAN_ROW(P, AT, "stop.time", TRIB_OPT_MS, stop_ms, "0", 0, 1e15, NULL,                          \
