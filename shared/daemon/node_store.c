@@ -48,7 +48,10 @@ static enum trib_status repair(const struct trib_node *node, const struct trib_s
                                struct trib_store_damage *damage, const struct trib_error *why,
                                struct trib_error *err) {
     struct trib_store_damage found;
-    struct trib_error problem;
+    struct trib_error problem = *why;
+    if (strcmp(options->config->on_damage, "refuse") == 0)
+        return trib_fail(err, TRIB_CORRUPT, "%s (nothing is set aside: store.on_damage is refuse)",
+                         problem.text);
     enum trib_status status = trib_storage_repair(options, &found, &problem);
     if (status == TRIB_OK && !found.found)
         problem = *why; /* all checksums match: what is in there is wrong */

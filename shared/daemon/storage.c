@@ -303,8 +303,6 @@ enum trib_status trib_storage_repair(const struct trib_storage_options *options,
                                      struct trib_store_damage *out, struct trib_error *err) {
     struct trib_store_options store = store_options(options);
     *out = (struct trib_store_damage){.found = false};
-    if (strcmp(options->config->on_damage, "refuse") == 0)
-        return trib_fail(err, TRIB_CORRUPT, "%s is damaged, and store.on_damage is refuse", options->path);
     struct trib_ledger *ledger = NULL;
     enum trib_status status = trib_ledger_new(&options->ledger, &ledger, err);
     if (status != TRIB_OK) return status;

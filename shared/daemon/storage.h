@@ -37,7 +37,8 @@ struct trib_storage_options {
 enum trib_status trib_storage_open(struct trib_storage **out, const struct trib_storage_options *options,
                                    struct trib_state *state, struct trib_error *err) TRIB_MUST_USE;
 /* For a store that was refused as TRIB_CORRUPT, or on which a write failed so: trib_store_repair, as
- * store.on_damage says. TRIB_CORRUPT: it says to refuse, or nothing is left that could be kept. */
+ * store.on_damage says (not to be called where that is `refuse`). TRIB_CORRUPT: nothing is left that could be
+ * kept. */
 enum trib_status trib_storage_repair(const struct trib_storage_options *options,
                                      struct trib_store_damage *out, struct trib_error *err) TRIB_MUST_USE;
 /* trib_store_has_lost, when it was opened: trib_outbox_restored is due. */

@@ -5,7 +5,8 @@
 enum {
     TARGET_MIN_MS = 10, /* of queueing: what is granted beyond rate x round trip */
     TARGET_MAX_MS = 50,
-    PIECES = 8,             /* in a window; few enough for the queues of sockets (shared/net) */
+    PIECES = 8,             /* in a window; few enough for the queues of sockets (shared/net), */
+    PROBE_PIECES = 16,      /* and so are these */
     RATE_MS = 25,           /* a rate is measured over so long at least: times are in ms */
     PROBE_MS = 10 * 1000,   /* a round trip without a queue is measured so often */
     SLOW_RATE = 32 * 1024,  /* below it one chunk at a time: half a second of the line each */
@@ -143,7 +144,8 @@ size_t trib_pace_grant(struct trib_pace *pace, uint64_t now_ms, size_t *chunk) {
         pace->round_ms = now_ms;
         pace->round_end = pace->end < pace->have ? pace->have : pace->end;
     }
-    if (pace->probe) *chunk = TRIB_CHUNK_MIN; /* all are measured with the same */
+    /* Measured with small ones, but no more of them than sockets have room for. */
+    if (pace->probe) *chunk = clamp(window / PROBE_PIECES, TRIB_CHUNK_MIN, pace->chunk) & ~(size_t)(STEP - 1);
     if (idle) pace->draining = false;
     pace->end = pace->have + window;
     return window;

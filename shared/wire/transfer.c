@@ -46,7 +46,11 @@ void trib_outbound_start(struct trib_outbound *out, uint64_t number, struct trib
 
 static void measure(struct trib_outbound *out, uint64_t now_ms, size_t offset) {
     uint64_t elapsed = now_ms > out->mark_ms ? now_ms - out->mark_ms : 0;
-    if (out->granted > 0 && elapsed < RATE_MS) return;
+    if (out->granted > 0 && elapsed < RATE_MS) { /* at least so fast */
+        uint64_t least = offset > out->mark ? (uint64_t)(offset - out->mark) * 1000 / RATE_MS : 0;
+        if (out->rate < least) out->rate = least;
+        return;
+    }
     if (out->granted > 0 && offset > out->mark)
         out->rate = 1 + (uint64_t)(offset - out->mark) * 1000 / elapsed;
     out->mark_ms = now_ms;

@@ -243,13 +243,13 @@ def refused_store(role, store, saying):
     folder = store.parent
     words = edge_words(folder) if role == "edge" else sets(listen=f'["ipc://{folder}/sock"]', plan__model="softmax",
                                                            data__path=SAMPLE, plan__data__devices=10)
-    refused(role, *words, *sets(store__path=store), status=1, saying=[" failed ", *saying])
+    refused(role, *words, *sets(store__path=store, store__on_damage="refuse"), status=1, saying=[" failed ", *saying])
     same(content(store), before, f"what is in {store}")
 
 
 @case
 def test_stores():
-    """a store that is newer, truncated, overwritten or lacks payloads is refused, and stays as it is"""
+    """a store that is newer, truncated, overwritten or lacks payloads is refused where nothing may be set aside, and stays as it is"""
     stores = dict(zip(("cloud", "edge"), trained_store()))
     for role, name in (("cloud", "ledger.db"), ("edge", "journal.db")):
         def spoil(what, damage):

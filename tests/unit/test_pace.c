@@ -311,6 +311,21 @@ static void test_one_late_start(void **unused) {
     assert_true(pace.window <= 4 * TRIB_CHUNK_MIN);
 }
 
+/* However wide the window has grown, another transfer begins with no more pieces than sockets have room for.
+ */
+static void test_wide_beginnings(void **unused) {
+    (void)unused;
+    struct sim *s = new_sim((struct line){8000 * MBIT, 50, 20, 0, 0}, 4 << 20);
+    (void)transfer(s, 100 << 20);
+    struct trib_pace pace = s->flows[0].pace;
+    assert_true(pace.window > 1 << 20);
+    size_t chunk;
+    trib_pace_start(&pace, 0, 100 << 20);
+    size_t window = trib_pace_grant(&pace, s->now_us / 1000 + 1000, &chunk);
+    assert_true(window <= 17 * chunk);
+    free_sim(s);
+}
+
 /* A sender that never cuts a piece short is never left with a rest that it cannot use. */
 static void test_pieces_of_odd_size(void **unused) {
     (void)unused;
@@ -372,6 +387,7 @@ int main(void) {
         cmocka_unit_test(test_shared),
         cmocka_unit_test(test_changes),
         cmocka_unit_test(test_one_late_start),
+        cmocka_unit_test(test_wide_beginnings),
         cmocka_unit_test(test_pieces_of_odd_size),
         cmocka_unit_test(test_narrow),
         cmocka_unit_test(test_drain),
