@@ -126,6 +126,11 @@ static void plan_and_schema(struct archive *ar, struct trib_state *state) {
     trib_buf_release(&schema);
 }
 
+/* Far above what any codec makes of a model; below what a damaged length could ask for. */
+static size_t payload_limit(const struct trib_state *state) {
+    return (trib_state_parameters(state) + 1024) * 64;
+}
+
 static void held_forwards(struct archive *ar, struct trib_state *state) {
     size(ar, &state->held_count, TRIB_HELD_MAX);
     for (size_t i = 0; i < state->held_count; i++) {
@@ -141,7 +146,7 @@ static void held_forwards(struct archive *ar, struct trib_state *state) {
         flag(ar, &h->base_digest_known);
         flag(ar, &h->acknowledged);
         u64s(ar, &h->histogram);
-        blob(ar, &h->payload, SIZE_MAX / 2);
+        blob(ar, &h->payload, payload_limit(state));
         if (reading(ar) && ar->status == TRIB_OK)
             ar->status =
                 trib_plain_open(state->codec_out, trib_blob_data(h->payload), trib_blob_size(h->payload),
@@ -204,7 +209,7 @@ static void bases(struct archive *ar, struct trib_state *state) {
         u64(ar, &b->commits);
         u64(ar, &b->origin);
         bytes(ar, b->chain, sizeof b->chain);
-        blob(ar, &b->increment, SIZE_MAX / 2);
+        blob(ar, &b->increment, payload_limit(state));
         increment_bytes += trib_blob_size(b->increment);
     }
     if (reading(ar)) state->increment_bytes = increment_bytes;

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-enum { CHILDREN = 4, BUDGET = 40, CHUNK = 8, MAX_PEERS = 3 };
+enum { CHILDREN = 4, BUDGET = 40, WINDOW = 8, MAX_PEERS = 3 };
 
 static const char *const plans[] = {
     "cloud.rule: fedasync\n",
@@ -267,7 +267,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     run->subject.ctx = run;
     begin(run, plan);
     struct trib_aggregator_options options = {
-        .seed = 3, .max_peers = MAX_PEERS, .budget_bytes = BUDGET, .chunk_bytes = CHUNK};
+        .seed = 3, .max_peers = MAX_PEERS, .budget_bytes = BUDGET, .window_bytes = WINDOW};
     enum trib_status status =
         trib_aggregator_new(&options, run->subject.state, &run->subject.outbox, &run->aggregator, NULL);
     TRIB_ASSERT(status == TRIB_OK);

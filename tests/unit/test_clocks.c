@@ -71,8 +71,8 @@ static struct result run(const char *plan, const int64_t first[NODES], size_t ju
 static const char *const plans[] = {
     "data.devices: 6\n",
     "data.devices: 6\nedge.rule: fedbuff(k=4, deadline=2s)\ncloud.rule: fedbuff(k=2, deadline=2s)\n",
-    "data.devices: 6\nedge.rule: fedavg(minimum=2, deadline=1s)\ncloud.rule: fedavg(minimum=1, "
-    "deadline=2s)\n"};
+    ("data.devices: 6\nedge.rule: fedavg(minimum=2, deadline=1s)\n"
+     "cloud.rule: fedavg(minimum=1, deadline=2s)\n")};
 
 static void test_history_does_not_tell_the_time(void **unused) {
     (void)unused;

@@ -210,7 +210,7 @@ static void a_server_does_not_start_without_a_good_list(void **state) {
                                           .endpoints = everywhere,
                                           .endpoint_count = 1,
                                           .keys = &yard->server,
-                                          .events = {NULL, ignore, NULL, NULL, NULL, NULL}};
+                                          .events = {.message = ignore}};
     assert_int_equal(trib_server_new(&server, &options, &err), TRIB_INVALID);
     assert_non_null(strstr(err.text, "allow-list"));
     options.allow_path = "/nonexistent/allow";

@@ -190,8 +190,9 @@ static void damage(struct simfs *fs, struct trib_rng *rng) {
         /* The database's first bytes say whose it is, and a broken write-ahead log may look like a crash. */
         int64_t from = strcmp(name, path) == 0 ? 100 : 0;
         if (size <= from || strstr(name, "-wal") != NULL || strstr(name, "damaged") != NULL) continue;
-        (void)simfs_damage(fs, name, from + (int64_t)trib_rng_below(rng, (uint64_t)(size - from)),
-                           (uint8_t)(1 + trib_rng_below(rng, 255)));
+        uint8_t bits = (uint8_t)(1 + trib_rng_below(rng, 255));
+        int64_t at = from + (int64_t)trib_rng_below(rng, (uint64_t)(size - from));
+        (void)simfs_damage(fs, name, at, bits);
     }
 }
 

@@ -269,7 +269,7 @@ static void test_shared(void **unused) {
     (void)unused;
     struct result r = over((struct line){100 * MBIT, 5000, 1000, 0, 7}, 20 << 20);
     assert_true(r.used > 0.9);
-    assert_true(r.wait_p99_us < 8 * 2 * 16384 * 1000000.0 / (100 * MBIT) + 50000);
+    assert_true((double)r.wait_p99_us < 8 * 2 * 16384 * 1000000.0 / (100 * MBIT) + 50000);
 }
 
 /* The line becomes ten times slower, then fifty times faster, and its round trip longer. */

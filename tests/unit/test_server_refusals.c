@@ -131,7 +131,7 @@ static void refuse_server(struct hop *hop, const char *endpoint, enum trib_statu
                                           .reactor = hop->reactor,
                                           .endpoints = &endpoint,
                                           .endpoint_count = 1,
-                                          .events = {hop, ignore, NULL, NULL, NULL, NULL}};
+                                          .events = {.ctx = hop, .message = ignore}};
     assert_int_equal(trib_server_new(&server, &options, &err), status);
     assert_null(server);
     if (strstr(err.text, text) == NULL || strstr(err.text, endpoint) == NULL)
@@ -195,7 +195,7 @@ static void a_failed_allocation_is_reported(void **state) {
                                           .reactor = hop->reactor,
                                           .endpoints = &endpoint,
                                           .endpoint_count = 1,
-                                          .events = {hop, ignore, NULL, NULL, NULL, NULL}};
+                                          .events = {.ctx = hop, .message = ignore}};
     struct trib_server *server = NULL;
     long n = 0;
     while (server == NULL) {
