@@ -88,7 +88,7 @@ static void violated(void *ctx, const char *what, uint64_t number) {
 static uint64_t after(void *ctx, size_t child, const struct trib_record *record) {
     const struct observer *o = ctx;
     if (child < o->nodes) return 0;
-    return stranger_said_after(o->t, child - o->nodes, record->incarnation, record->number);
+    return stranger_said_after(o->t, child - o->nodes, record->number);
 }
 
 static void accepted(void *ctx, const struct parcel *parcel) {

@@ -122,7 +122,7 @@ void stranger_acts(struct torture *t);
 /* A message to a stranger, and one of anybody's that strangers may say again. */
 void stranger_hears(struct torture *t, size_t stranger, size_t from, const struct trib_action *action);
 /* The lowest `after` that a stranger has said with this number. */
-uint64_t stranger_said_after(const struct torture *t, size_t stranger, uint64_t incarnation, uint64_t number);
+uint64_t stranger_said_after(const struct torture *t, size_t stranger, uint64_t number);
 void stranger_overhears(struct torture *t, size_t from, size_t to, const struct trib_action *action);
 
 #endif
