@@ -8,12 +8,14 @@
 
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
+int cli_compare(int argc, char **argv);
 int cli_config(int argc, char **argv);
 int cli_export(int argc, char **argv);
 int cli_history(int argc, char **argv);
 int cli_keys(int argc, char **argv);
 int cli_replay(int argc, char **argv);
 int cli_rollback(int argc, char **argv);
+int cli_simulate(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 int cli_watch(int argc, char **argv);
 

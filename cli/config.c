@@ -3,6 +3,7 @@
 
 #include "shared/base/alloc.h"
 #include "shared/daemon/config.h"
+#include "shared/learn/task.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +51,10 @@ static const struct trib_role_config *role_of_file(const char *path, struct trib
     return role;
 }
 
+static enum trib_status check_plan(const struct trib_cloud_config *cloud, struct trib_error *err) {
+    return trib_task_check_plan(&cloud->plan, cloud->data_path, err);
+}
+
 /* Loads a file into new memory, which the caller releases and frees. */
 static void *load(const char *path, const char *role_name, const struct trib_role_config **out,
                   struct trib_error *err) {
@@ -66,6 +71,7 @@ static void *load(const char *path, const char *role_name, const struct trib_rol
     if (status == TRIB_OK) {
         struct trib_error inner = {.status = TRIB_OK, .text = ""};
         status = role->check(config, &inner);
+        if (status == TRIB_OK && strcmp(role->role, "cloud") == 0) status = check_plan(config, &inner);
         if (status != TRIB_OK) (void)trib_fail(err, status, "%s: %s", path, inner.text);
     }
     if (status != TRIB_OK) {
@@ -85,6 +91,9 @@ static int check_file(const char *path, const char *role_name) {
         (void)fprintf(stderr, "%s\n", err.text);
         return CLI_FAILED;
     }
+    const char *warning;
+    for (size_t i = 0; role->warning != NULL && (warning = role->warning(config, i)) != NULL; i++)
+        (void)printf("%s: warning: %s\n", path, warning);
     (void)printf("%s: a good config for %s\n", path, role->program);
     trib_options_release(role->options, role->option_count, config);
     trib_free(config);

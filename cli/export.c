@@ -5,6 +5,7 @@
 #include "shared/base/number.h"
 #include "shared/ledger/ledger.h"
 #include "shared/model/digest.h"
+#include "shared/model/quantise.h"
 #include "shared/model/safetensors.h"
 
 #include <inttypes.h>
@@ -23,6 +24,7 @@ struct request {
     uint64_t version;
     const char *out;
     bool npz;
+    unsigned bits; /* of a weight; 0: floats */
 };
 
 /* What the ledger says about it. */
@@ -35,12 +37,16 @@ struct found {
 };
 
 static int usage(FILE *to) {
-    (void)fputs("usage: tributary export LEDGER RUN[:VERSION] OUT.safetensors|OUT.npz\n"
-                "Writes the model of a version (without VERSION: the newest one that is kept) to a file.\n"
-                "LEDGER is the cloud's ledger.db or its folder; models lie in models/ there. RUN is the "
-                "beginning of a run's\n"
-                "name in `tributary history`, or last.\n",
-                to);
+    (void)fputs(
+        "usage: tributary export [--quantise int8|int4] LEDGER RUN[:VERSION] OUT.safetensors|OUT.npz\n"
+        "Writes the model of a version (without VERSION: the newest one that is kept) to a file.\n"
+        "LEDGER is the cloud's ledger.db or its folder; models lie in models/ there. RUN is the "
+        "beginning of a run's\n"
+        "name in `tributary history`, or last.\n"
+        "--quantise writes the weights of a row as bytes, or two to a byte, and a scale for each row "
+        "(docs/codecs.md); to\n"
+        ".safetensors alone.\n",
+        to);
     return to == stdout ? CLI_DONE : CLI_USAGE;
 }
 
@@ -49,16 +55,20 @@ static bool ends_with(const char *text, const char *end) {
     return bytes > end_bytes && strcmp(text + bytes - end_bytes, end) == 0;
 }
 
-static enum trib_status read_request(char **words, struct request *out, struct trib_error *err) {
+static enum trib_status read_request(char **words, unsigned bits, struct request *out,
+                                     struct trib_error *err) {
     const char *colon = strrchr(words[1], ':');
     size_t run_bytes = colon != NULL ? (size_t)(colon - words[1]) : strlen(words[1]);
-    *out = (struct request){.ledger = words[0], .out = words[2], .newest = colon == NULL};
+    *out = (struct request){.ledger = words[0], .out = words[2], .newest = colon == NULL, .bits = bits};
     out->npz = ends_with(out->out, ".npz");
     if (!out->npz && !ends_with(out->out, ".safetensors")) {
         return trib_fail(err, TRIB_INVALID,
                          "found the file name %.200s, expected one that ends in .safetensors or .npz",
                          out->out);
     }
+    if (out->npz && bits > 0)
+        return trib_fail(err, TRIB_INVALID, "--quantise writes .safetensors, found the file name %.200s",
+                         out->out);
     if (run_bytes == 0 || run_bytes >= sizeof out->run) {
         return trib_fail(err, TRIB_INVALID, "found \"%.200s\", expected RUN or RUN:VERSION", words[1]);
     }
@@ -175,8 +185,11 @@ static enum trib_status load_model(const char *path, const char *digest, struct 
     }
     status = trib_safetensors_load(path, schema, *parameters, err);
     if (status != TRIB_OK) return status;
-    trib_digest_floats(*parameters, schema->parameters, bytes);
-    if (strcmp(trib_digest_hex(bytes, hex), digest) == 0) return TRIB_OK;
+    if (trib_parse_hex(digest, strlen(digest), bytes, sizeof bytes) &&
+        trib_digest_matches(*parameters, schema->parameters, NULL, bytes))
+        return TRIB_OK;
+    trib_digest_floats(*parameters, schema->parameters, NULL, bytes);
+    (void)trib_digest_hex(bytes, hex);
     return trib_fail(err, TRIB_CORRUPT, "%s: its content has the digest %s; the file is damaged", path, hex);
 }
 
@@ -184,10 +197,13 @@ static enum trib_status save_model(const struct request *request, const struct f
                                    const struct trib_schema *schema, const float *parameters,
                                    struct trib_error *err) {
     char version[TRIB_NUMBER_TEXT];
-    if (request->npz) return trib_npz_save(request->out, schema, parameters, err);
+    struct trib_schema own = trib_schema_own(schema);
+    if (request->npz) return trib_npz_save(request->out, &own, parameters, err);
     (void)snprintf(version, sizeof version, "%" PRIu64, found->version);
     const char *metadata[] = {"run", found->run, "version", version, "digest", found->digest, NULL};
-    return trib_safetensors_save(request->out, schema, parameters, metadata, err);
+    if (request->bits > 0)
+        return trib_safetensors_save_quantised(request->out, &own, request->bits, parameters, metadata, err);
+    return trib_safetensors_save(request->out, &own, parameters, metadata, err);
 }
 
 static enum trib_status export_model(const struct request *request, struct found *found,
@@ -199,10 +215,19 @@ static enum trib_status export_model(const struct request *request, struct found
     trib_schema_init(&schema);
     status = load_model(found->path, found->digest, &schema, &parameters, err);
     if (status == TRIB_OK) status = save_model(request, found, &schema, parameters, err);
-    *parameter_count = schema.parameters;
+    *parameter_count = schema.model_parameters;
     trib_free(parameters);
     trib_schema_release(&schema);
     return status;
+}
+
+/* The bits that --quantise asks for, and the words behind it; -1: not understood. */
+static int read_bits(int *argc, char ***argv) {
+    if (*argc < 3 || strcmp((*argv)[1], "--quantise") != 0) return 0;
+    int bits = trib_quantise_bits((*argv)[2]);
+    *argc -= 2;
+    *argv += 2;
+    return bits > 0 ? bits : -1;
 }
 
 int cli_export(int argc, char **argv) {
@@ -211,9 +236,10 @@ int cli_export(int argc, char **argv) {
     struct found found = {.any = false};
     size_t parameter_count = 0;
     if (argc == 2 && cli_asks_for_help(argv[1])) return usage(stdout);
-    if (argc != 4) return usage(stderr);
+    const int bits = read_bits(&argc, &argv);
+    if (argc != 4 || bits < 0) return usage(stderr);
     int failure = CLI_USAGE;
-    enum trib_status status = read_request(argv + 1, &request, &err);
+    enum trib_status status = read_request(argv + 1, (unsigned)bits, &request, &err);
     if (status == TRIB_OK) {
         failure = CLI_FAILED;
         status = export_model(&request, &found, &parameter_count, &err);

@@ -24,6 +24,7 @@ static int usage(FILE *to) {
         "  --nodes       the participants of the run\n"
         "  --staleness   the run's staleness histogram\n"
         "  --events      the run's events\n"
+        "  --curve       accuracy beside the time, updates and bytes it took\n"
         "  --json        the same as JSON, with every column; bytes, milliseconds and shares as numbers\n"
         "  --csv         the same as CSV\n"
         "  --limit N     only the newest N rows\n\n"
@@ -45,7 +46,8 @@ static bool take_flag(struct request *request, const char *word) {
     } parts[] = {{"--verdicts", TRIB_LEDGER_VERDICTS},
                  {"--nodes", TRIB_LEDGER_NODES},
                  {"--staleness", TRIB_LEDGER_STALENESS},
-                 {"--events", TRIB_LEDGER_EVENTS}};
+                 {"--events", TRIB_LEDGER_EVENTS},
+                 {"--curve", TRIB_LEDGER_CURVE}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (strcmp(word, parts[i].word) != 0) continue;
         request->table = parts[i].table;

@@ -13,10 +13,12 @@ struct command {
 
 static const struct command commands[] = {
     {"history", "runs, and the versions of a run, from a ledger", cli_history},
+    {"compare", "what runs took to reach an accuracy, side by side, and charts", cli_compare},
     {"watch", "the newest run of a ledger while it goes on", cli_watch},
     {"export", "write a version's model to a .safetensors or .npz file", cli_export},
     {"replay", "rebuild a version from what a node kept, and compare digests", cli_replay},
     {"rollback", "make an earlier version of a stopped cloud's run current again", cli_rollback},
+    {"simulate", "run a federation under a virtual clock, as a scenario describes it", cli_simulate},
     {"verify", "was a ledger altered, and where?", cli_verify},
     {"keys", "make CURVE key pairs, and allow them to connect", cli_keys},
     {"config", "check a config file, list what may stand in one", cli_config},

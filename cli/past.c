@@ -2,6 +2,7 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/number.h"
 #include "shared/model/digest.h"
 
 #include <inttypes.h>
@@ -43,32 +44,25 @@ static void tell(void *ctx, uint64_t position, uint64_t until) {
     (void)fprintf(stderr, "record %" PRIu64 " of %" PRIu64 "\n", position, until);
 }
 
-static void read_run(const char *hex, uint8_t run[16]) {
-    for (size_t i = 0; i < 16; i++) {
-        unsigned byte = 0;
-        for (size_t j = 0; j < 2; j++) {
-            char c = hex[2 * i + j];
-            byte = byte * 16 + (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-        }
-        run[i] = (uint8_t)byte;
-    }
-}
-
 static enum trib_status compare(const struct past *past, struct past_model *out, struct trib_error *err) {
     const struct trib_state *state = out->replay.state;
-    uint8_t digest[TRIB_DIGEST_BYTES];
+    uint8_t digest[TRIB_DIGEST_BYTES], known[TRIB_DIGEST_BYTES];
     size_t n = trib_state_parameters(state);
     struct trib_ledger_version said;
     out->parameters = trib_alloc_floats(n);
     if (out->parameters == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for %zu parameters", n);
     trib_state_model(state, out->parameters);
-    trib_digest_floats(out->parameters, n, digest);
+    trib_digest_floats(out->parameters, n, NULL, digest);
     (void)trib_digest_hex(digest, out->digest);
     if (past->role != TRIB_ROLE_CLOUD) return TRIB_OK;
     enum trib_status status = trib_ledger_version(past->reader, past->run.run_id, &out->version, &said, err);
     if (status != TRIB_OK || said.digest[0] == 0) return status;
-    out->compared = strcmp(said.digest, out->digest) == 0;
-    if (out->compared) return TRIB_OK;
+    out->compared = trib_parse_hex(said.digest, strlen(said.digest), known, sizeof known) &&
+                    trib_digest_matches(out->parameters, n, NULL, known);
+    if (out->compared) {
+        (void)trib_digest_hex(known, out->digest);
+        return TRIB_OK;
+    }
     return trib_fail(err, TRIB_CORRUPT,
                      "version %" PRIu64 " comes out with the digest %s; the ledger says %s", out->version,
                      out->digest, said.digest);
@@ -80,7 +74,9 @@ enum trib_status past_rebuild(struct past *past, struct trib_store *store, const
     struct trib_replay_request request = {.role = past->role, .progress = tell, .ctx = &told};
     struct trib_ledger_version newest;
     enum trib_status status = TRIB_OK;
-    read_run(past->run.run, request.run);
+    if (!trib_parse_hex(past->run.run, strlen(past->run.run), request.run, sizeof request.run))
+        return trib_fail(err, TRIB_CORRUPT, "%s: '%s' is no run; 32 hex digits are expected", past->file,
+                         past->run.run);
     /* A cloud's newest version is the ledger's: its journal may end between an update and its commit. An
      * edge's ledger does not name all that its models went through. */
     request.newest = version == NULL && past->role != TRIB_ROLE_CLOUD;

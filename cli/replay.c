@@ -69,8 +69,8 @@ static enum trib_status save(const struct request *request, const struct past *p
     if (request->out == NULL) return TRIB_OK;
     (void)snprintf(version, sizeof version, "%" PRIu64, model->version);
     const char *metadata[] = {"run", past->run.run, "version", version, "digest", model->digest, NULL};
-    return trib_safetensors_save(request->out, &model->replay.state->schema, model->parameters, metadata,
-                                 err);
+    struct trib_schema own = trib_schema_own(&model->replay.state->schema);
+    return trib_safetensors_save(request->out, &own, model->parameters, metadata, err);
 }
 
 static void report(const struct request *request, const struct past *past, const struct past_model *model,

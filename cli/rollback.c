@@ -12,9 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* As in replay: the bits do not depend on it. */
-#define RING_BYTES ((size_t)1 << 30)
-
 struct request {
     const char *store, *run;
     uint64_t version;
@@ -79,17 +76,6 @@ static int parse(int argc, char **argv, struct request *request) {
 
 /* ---- the cloud as it stopped ---- */
 
-static enum trib_status load(void *ctx, uint64_t position, const struct trib_feed *feed,
-                             struct trib_error *err) {
-    (void)position;
-    return trib_state_load(ctx, feed, err);
-}
-
-static enum trib_status take(void *ctx, const struct trib_record *record, struct trib_error *err) {
-    struct trib_record copy = *record;
-    return trib_state_apply(ctx, &copy, err);
-}
-
 static enum trib_status open_store(struct rollback *r, struct trib_error *err) {
     struct trib_ledger_options ledger = {.role = "cloud"};
     struct trib_store_options options = {.path = r->past.file, .read_only = r->request->dry};
@@ -105,13 +91,15 @@ static enum trib_status open_store(struct rollback *r, struct trib_error *err) {
 }
 
 static enum trib_status recover(struct rollback *r, struct trib_error *err) {
-    struct trib_state_limits limits = {.ring_bytes = RING_BYTES};
+    struct trib_state_limits limits = {.ring_bytes = TRIB_REPLAY_RING_BYTES};
     enum trib_status status = trib_state_new(TRIB_ROLE_CLOUD, &limits, &r->state, err);
-    if (status == TRIB_OK) status = trib_store_recover(r->store, load, take, r->state, err);
+    if (status == TRIB_OK)
+        status =
+            trib_store_recover(r->store, trib_state_take_checkpoint, trib_state_take_record, r->state, err);
     if (status != TRIB_OK) return status;
     const struct trib_state *s = r->state;
-    char run[33] = "";
-    for (size_t i = 0; i < sizeof s->run; i++) (void)snprintf(run + 2 * i, 3, "%02x", s->run[i]);
+    char run[2 * sizeof s->run + 1];
+    (void)trib_hex(s->run, sizeof s->run, run);
     if (!s->started || strcmp(run, r->past.run.run) != 0)
         return trib_fail(err, TRIB_INVALID, "run %s is not the newest in this store, which is %s",
                          r->past.run.run, run);
@@ -157,8 +145,7 @@ static enum trib_status go_back(struct rollback *r, struct trib_error *err) {
     struct trib_outbox outbox;
     uint64_t now = trib_clock_wall_ms();
     if (now < r->state->now_ms) now = r->state->now_ms;
-    struct trib_blob *model =
-        trib_blob_copy(r->model.parameters, trib_state_parameters(r->state) * sizeof(float));
+    struct trib_blob *model = trib_state_rollback_payload(r->model.replay.state);
     trib_outbox_init(&outbox);
     enum trib_status status = model != NULL
                                   ? trib_aggregator_new(&options, r->state, &outbox, &aggregator, err)

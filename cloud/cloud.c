@@ -39,10 +39,12 @@ static enum trib_status first_version(const struct cloud *cloud, struct trib_rec
         trib_rec_set(record, SEED, seed, cloud->config->plan.seed);
         return TRIB_OK;
     }
-    size_t n = trib_net_parameters(cloud->task.net);
+    size_t n = cloud->task.schema.parameters;
+    struct trib_schema own = trib_schema_own(&cloud->task.schema);
     record->payload = trib_blob_new(n * sizeof(float));
     if (record->payload == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory for the first version");
-    return trib_safetensors_load(cloud->config->start_model, &cloud->task.schema,
+    memset(trib_blob_mutable(record->payload), 0, n * sizeof(float)); /* control tensors */
+    return trib_safetensors_load(cloud->config->start_model, &own,
                                  (float *)(void *)trib_blob_mutable(record->payload), err);
 }
 
@@ -160,7 +162,9 @@ static void begin_evaluation(struct cloud *cloud) {
     if (!state->stopped && cloud->evaluated_any &&
         now - cloud->evaluated_at_ms < cloud->config->eval_interval_ms)
         return;
-    if (evaluator_begin(cloud->evaluator, state->version, state->digest, state->own) != TRIB_OK) return;
+    bool gradient = trib_aggregator_wants_gradient(trib_node_aggregator(cloud->node));
+    if (evaluator_begin(cloud->evaluator, state->version, state->digest, state->own, gradient) != TRIB_OK)
+        return;
     cloud->evaluated_any = true;
     cloud->evaluated_version = state->version;
     cloud->evaluated_at_ms = now;
@@ -169,6 +173,7 @@ static void begin_evaluation(struct cloud *cloud) {
 static void take_evaluation(struct cloud *cloud, const struct evaluation *e) {
     trib_aggregator_evaluated(trib_node_aggregator(cloud->node), trib_node_now_ms(cloud->node), e->version,
                               e->loss, e->accuracy, e->samples, e->duration_ms);
+    if (e->gradient != NULL) trib_aggregator_gradient(trib_node_aggregator(cloud->node), e->gradient);
     trib_log(cloud->log, TRIB_LOG_INFO, "evaluated",
              "version=%" PRIu64 " accuracy=%.4f loss=%.4f samples=%" PRIu64 " ms=%" PRIu64, e->version,
              (double)e->accuracy, (double)e->loss, e->samples, e->duration_ms);
@@ -186,6 +191,7 @@ static void on_advanced(void *ctx, struct trib_node *node) {
         struct evaluation *e = cloud->pending;
         cloud->pending = NULL;
         take_evaluation(cloud, e);
+        trib_free(e->gradient);
         trib_free(e);
     }
     check_stop(cloud);
@@ -193,7 +199,7 @@ static void on_advanced(void *ctx, struct trib_node *node) {
     leave_when_done(cloud);
 }
 
-static void on_evaluated(void *ctx, const struct evaluation *e) {
+static void on_evaluated(void *ctx, struct evaluation *e) {
     struct cloud *cloud = ctx;
     if (e->status != TRIB_OK) {
         trib_log(cloud->log, TRIB_LOG_ERROR, "evaluation_failed", "version=%" PRIu64 " error=\"%s\"",
@@ -201,6 +207,7 @@ static void on_evaluated(void *ctx, const struct evaluation *e) {
     } else if ((cloud->pending = trib_alloc(sizeof *cloud->pending)) != NULL) {
         *cloud->pending = *e; /* its parameters are not looked at any more */
         cloud->pending->parameters = NULL;
+        e->gradient = NULL; /* it is the copy's now */
     }
     trib_node_wake(cloud->node);
 }
@@ -223,6 +230,7 @@ static enum trib_status open_all(struct cloud *cloud, struct trib_error *err) {
     const struct trib_cloud_config *c = cloud->config;
     enum trib_status status = trib_partition_check_spec(c->plan.partition, err);
     if (status == TRIB_OK) status = trib_task_open(&cloud->task, &c->plan, c->data_path, false, err);
+    if (status == TRIB_OK) status = trib_plan_check_codecs(&c->plan, &cloud->task.schema, err);
     if (status != TRIB_OK) return status;
     (void)snprintf(cloud->environment, sizeof cloud->environment, "kernels=%s openblas=%s libc=%s",
                    trib_kernels()->name, trib_blas_kernel(), gnu_get_libc_version());
@@ -252,16 +260,27 @@ static enum trib_status open_all(struct cloud *cloud, struct trib_error *err) {
     return status;
 }
 
+static void warn(const struct cloud *cloud) {
+    const struct trib_role_config *role = trib_role_config_find("cloud");
+    const char *warning;
+    char quoted[400];
+    for (size_t i = 0; (warning = role->warning(cloud->config, i)) != NULL; i++)
+        trib_log(cloud->log, TRIB_LOG_WARN, "config_warning", "hint=%s",
+                 trib_log_quote(quoted, sizeof quoted, warning));
+}
+
 enum trib_status cloud_run(const struct trib_cloud_config *config, const struct trib_log *log,
                            struct trib_error *err) {
     struct cloud cloud = {.config = config, .log = log};
     trib_schema_init(&cloud.task.schema);
+    warn(&cloud);
     enum trib_status status = open_all(&cloud, err);
     if (status == TRIB_OK) status = trib_node_run(cloud.node, err);
     evaluator_free(&cloud.evaluator);
     trib_timer_free(&cloud.check);
     trib_timer_free(&cloud.leave);
     trib_node_free(&cloud.node);
+    if (cloud.pending != NULL) trib_free(cloud.pending->gradient);
     trib_free(cloud.pending);
     trib_task_close(&cloud.task);
     return status;

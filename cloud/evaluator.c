@@ -29,6 +29,7 @@ static void free_evaluation(void *item) {
     struct evaluation *evaluation = item;
     if (evaluation == NULL) return;
     trib_free(evaluation->parameters);
+    trib_free(evaluation->gradient);
     trib_free(evaluation);
 }
 
@@ -51,9 +52,16 @@ static void evaluate(struct evaluator *e, struct evaluation *evaluation) {
     if (evaluation->status != TRIB_OK) return;
     const struct trib_task *task = e->options.task;
     double loss = 0, accuracy = 0;
+    trib_task_round(task, evaluation->parameters);
     evaluation->status = trib_evaluate(task->net, e->workspace, task->dataset, evaluation->parameters,
                                        e->options.max_samples, &loss, &accuracy, &e->stop, &evaluation->err);
     if (evaluation->status != TRIB_OK) return;
+    if (evaluation->gradient != NULL &&
+        trib_evaluate_gradient(task->net, e->workspace, task->dataset, evaluation->parameters,
+                               e->options.max_samples, evaluation->gradient, &e->stop, NULL) != TRIB_OK) {
+        trib_free(evaluation->gradient);
+        evaluation->gradient = NULL;
+    }
     size_t all = trib_dataset_test(task->dataset)->count;
     evaluation->samples =
         e->options.max_samples > 0 && e->options.max_samples < all ? e->options.max_samples : all;
@@ -130,14 +138,16 @@ bool evaluator_idle(const struct evaluator *e) {
 }
 
 enum trib_status evaluator_begin(struct evaluator *e, uint64_t version,
-                                 const uint8_t digest[TRIB_DIGEST_BYTES], const float *parameters) {
-    size_t n = trib_net_parameters(e->options.task->net);
+                                 const uint8_t digest[TRIB_DIGEST_BYTES], const float *parameters,
+                                 bool gradient) {
+    size_t n = e->options.task->schema.parameters; /* all: the file's digest is that of the version */
     struct evaluation *evaluation = trib_alloc(sizeof *evaluation);
     if (evaluation == NULL) return TRIB_NOMEM;
     evaluation->parameters = trib_alloc_floats(n);
+    if (gradient) evaluation->gradient = trib_alloc_floats(trib_net_parameters(e->options.task->net));
     void *item = evaluation;
     enum trib_status status = TRIB_NOMEM;
-    if (evaluation->parameters != NULL) {
+    if (evaluation->parameters != NULL && (!gradient || evaluation->gradient != NULL)) {
         memcpy(evaluation->parameters, parameters, n * sizeof *parameters);
         memcpy(evaluation->digest, digest, TRIB_DIGEST_BYTES);
         evaluation->version = version;

@@ -187,17 +187,37 @@ static void on_link(void *ctx, enum trib_link link) {
 
 /* ---- making ---- */
 
-/* Line `i` of a list of factors, taken in turn; one that is a spread is drawn from. */
-static double factor_of(const char *list, size_t i, struct trib_rng *rng) {
+/* Line `i` of a list that devices take in turn. */
+static void line_of(const char *list, size_t i, char *out, size_t room) {
     size_t lines = 1;
     for (const char *c = list; *c != 0; c++) lines += *c == '\n';
     const char *at = list;
     for (size_t skip = i % lines; skip > 0; skip--) at = strchr(at, '\n') + 1;
+    (void)snprintf(out, room, "%.*s", (int)strcspn(at, "\n"), at);
+}
+
+/* One that is a spread is drawn from. */
+static double factor_of(const char *list, size_t i, struct trib_rng *rng) {
     char line[128];
-    (void)snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    line_of(list, i, line, sizeof line);
     struct trib_spread spread;
     if (trib_spread_parse(line, &spread, NULL) != TRIB_OK) return 1.0;
     return trib_spread_draw(&spread, rng);
+}
+
+static void report(void *ctx, struct trib_conditions *out) {
+    const struct agent *agent = ctx;
+    const struct trib_device_config *c = agent->fleet->config;
+    out->device_class = agent->device_class;
+    (void)trib_report_read(c->battery, true, &out->battery);
+    (void)trib_report_read(c->link, false, &out->link);
+}
+
+/* Before a task is open, after a restart, it does not know them. */
+static void tell_labels(void *ctx, struct trib_u64s *out) {
+    const struct agent *agent = ctx;
+    if (agent->fleet->task_open)
+        out->count = trib_task_labels(&agent->fleet->task, agent->index, out->items, TRIB_U64S_MAX);
 }
 
 static enum trib_status open_client(struct fleet *fleet, struct agent *agent, struct trib_error *err) {
@@ -224,7 +244,7 @@ static enum trib_status open_client(struct fleet *fleet, struct agent *agent, st
 /* What its spool has of it, or nothing: then it is a new one. */
 static enum trib_status open_state(struct agent *agent, struct trib_error *err) {
     struct fleet *fleet = agent->fleet;
-    struct trib_state_limits limits = {0};
+    struct trib_state_limits limits = {.terms = fleet->terms};
     enum trib_status status = trib_state_new(TRIB_ROLE_DEVICE, &limits, &agent->state, err);
     if (status != TRIB_OK || fleet->spooler == NULL) return status;
     status = spooler_load(fleet->spooler, agent->name, agent->state, err);
@@ -252,12 +272,18 @@ enum trib_status agent_open(struct fleet *fleet, size_t i, struct trib_error *er
     (void)snprintf(agent->name, sizeof agent->name, "%s-%zu", c->node.name, agent->index);
     agent->rng = trib_rng_seed(c->seed, agent->index);
     agent->factor = factor_of(c->speed_factor, i, &agent->rng);
+    line_of(c->device_class, i, agent->device_class, sizeof agent->device_class);
     trib_outbox_init(&agent->outbox);
     agent->held_end = &agent->held;
     enum trib_status status = open_state(agent, err);
     if (status != TRIB_OK) return status;
-    struct trib_participant_options options = {
-        .name = agent->name, .seed = trib_random_u64(), .finish_on_bye = strcmp(c->on_finish, "exit") == 0};
+    struct trib_participant_options options = {.name = agent->name,
+                                               .seed = trib_random_u64(),
+                                               .finish_on_bye = strcmp(c->on_finish, "exit") == 0,
+                                               .conditions = report,
+                                               .conditions_ctx = agent,
+                                               .labels = c->tell_labels ? tell_labels : NULL,
+                                               .labels_ctx = agent};
     status = trib_participant_new(&options, agent->state, &agent->outbox, &agent->participant, err);
     if (status == TRIB_OK) status = trib_timer_new(fleet->reactor, on_wake, agent, &agent->wake, err);
     if (status == TRIB_OK) status = trib_timer_new(fleet->reactor, work_submit, agent, &agent->ready, err);

@@ -150,6 +150,7 @@ enum trib_status fleet_new(struct fleet **out, const struct trib_device_config *
     trib_buf_init(&fleet->task_plan, 0);
     trib_schema_init(&fleet->task.schema);
     fleet->count = (size_t)config->count;
+    fleet->terms = trib_terms_cache_new();
     fleet->agents = trib_alloc_array(fleet->count, sizeof *fleet->agents);
     fleet->queue = trib_alloc_array(fleet->count, sizeof *fleet->queue);
     enum trib_status status = fleet->agents != NULL && fleet->queue != NULL
@@ -202,6 +203,7 @@ void fleet_free(struct fleet **out) {
     keep_rest(fleet);
     for (size_t i = 0; fleet->agents != NULL && i < fleet->count; i++) agent_close(&fleet->agents[i]);
     spooler_free(&fleet->spooler);
+    trib_terms_cache_free(&fleet->terms);
     trib_health_free(&fleet->health);
     trib_context_free(&fleet->context);
     trib_timer_free(&fleet->finish);

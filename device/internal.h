@@ -30,6 +30,8 @@ struct agent {
     struct trib_keys keys;
     struct trib_rng rng;
     double factor;
+    double sample_ms;                      /* what a sample took in its last training; 0: not known */
+    char device_class[TRIB_CLASS_MAX + 1]; /* told the parent; "": none */
     bool queued, finished;
     bool complained; /* said once why it cannot train */
     bool refused;    /* said once that its parent does not take it */
@@ -58,6 +60,7 @@ struct fleet {
     struct trib_spread delay;
     struct trainer *trainer;
     struct spooler *spooler; /* NULL: devices keep nothing */
+    struct trib_terms_cache *terms;
     struct trib_task task;
     bool task_open, stopping, failed;
     uint64_t task_serial;

@@ -2,7 +2,6 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
-#include "shared/kernels/kernels.h"
 #include "shared/net/pipe.h"
 
 #include <string.h>
@@ -24,12 +23,11 @@ struct trainer {
     struct worker workers[];
 };
 
-struct job *job_new(size_t parameters) {
+struct job *job_new(const struct trib_task *task, const struct trib_state *state) {
     struct job *job = trib_alloc(sizeof *job);
     if (job == NULL) return NULL;
-    job->start = trib_alloc_floats(parameters);
-    job->trained = trib_alloc_floats(parameters);
-    if (job->start == NULL || job->trained == NULL) {
+    job->local = trib_local_new(task, state->G, (const float *const *)state->local);
+    if (job->local == NULL) {
         job_free(job);
         return NULL;
     }
@@ -39,39 +37,34 @@ struct job *job_new(size_t parameters) {
 void job_free(void *item) {
     struct job *job = item;
     if (job == NULL) return;
-    trib_free(job->start);
-    trib_free(job->trained);
+    trib_local_free(&job->local);
     trib_free(job);
 }
 
 /* ---- the worker's thread ---- */
 
 static enum trib_status workspace_for(struct worker *worker, const struct job *job, struct trib_error *err) {
-    size_t batch = job->options.batch;
-    if (worker->workspace != NULL && worker->task_serial == job->task_serial &&
-        trib_workspace_max_batch(worker->workspace) >= batch)
-        return TRIB_OK;
+    if (worker->workspace != NULL && worker->task_serial == job->task_serial) return TRIB_OK;
     trib_workspace_free(&worker->workspace);
     worker->task_serial = job->task_serial;
-    return trib_workspace_new(job->task->net, batch, &worker->workspace, err);
+    return trib_local_workspace(job->local->task, &worker->workspace, err);
 }
 
 static void train(struct worker *worker, struct job *job) {
-    uint64_t began = trib_clock_ms();
-    struct trib_train_result result;
+    uint64_t began = trib_clock_us();
+    struct trib_local *local = job->local;
     job->status = workspace_for(worker, job, &job->err);
     if (job->status == TRIB_OK)
-        job->status =
-            trib_train(job->task->net, worker->workspace, job->task->dataset, job->indices, job->index_count,
-                       &job->options, job->trained, &result, &worker->trainer->stop, &job->err);
+        job->status = trib_local_train(local, worker->workspace, &worker->trainer->stop, &job->err);
     if (job->status == TRIB_OK) {
-        trib_kernels()->add_scaled(job->trained, job->start, -1.0f, trib_net_parameters(job->task->net));
-        job->submission.difference = job->trained;
-        job->submission.samples = result.samples;
-        job->submission.steps = (float)result.steps;
-        job->submission.loss = (float)result.loss;
+        job->submission.difference = local->difference;
+        job->submission.local = (const float *const *)local->memory;
+        job->submission.samples = local->samples;
+        job->submission.weight = local->weight;
+        job->submission.steps = local->steps;
+        job->submission.loss = local->loss;
     }
-    job->elapsed_ms = trib_clock_ms() - began;
+    job->elapsed_us = trib_clock_us() - began;
 }
 
 static enum trib_status work(struct trib_pipe *pipe, void *arg, struct trib_error *err) {

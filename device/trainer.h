@@ -3,22 +3,18 @@
 #ifndef TRIB_DEVICE_TRAINER_H
 #define TRIB_DEVICE_TRAINER_H
 
-#include "shared/learn/task.h"
+#include "shared/learn/local.h"
 #include "shared/net/reactor.h"
 #include "shared/participant/participant.h"
 
 struct job {
-    size_t agent;                 /* whose */
-    const struct trib_task *task; /* does not change while jobs run */
-    uint64_t task_serial;         /* another number for every task that was opened: addresses come again */
-    const uint32_t *indices;
-    size_t index_count;
-    struct trib_train_options options;
-    float *start, *trained; /* in: both the model; out: trained becomes the difference */
+    size_t agent;             /* whose */
+    uint64_t task_serial;     /* another number for every task that was opened: addresses come again */
+    struct trib_local *local; /* owned; its task does not change while jobs run */
     struct trib_submission submission;
     enum trib_status status;
     struct trib_error err;
-    uint64_t elapsed_ms;
+    uint64_t elapsed_us;
 };
 
 struct trainer;
@@ -35,7 +31,8 @@ size_t trainer_running(const struct trainer *trainer);
  */
 void trainer_submit(struct trainer *trainer, struct job **job);
 
-struct job *job_new(size_t parameters); /* NULL when memory runs out */
+/* On a copy of the device's model and memory; NULL when memory runs out. */
+struct job *job_new(const struct trib_task *task, const struct trib_state *state);
 void job_free(void *job);
 
 #endif

@@ -50,23 +50,17 @@ static enum trib_status make_job(struct agent *agent, struct job **out, struct t
     enum trib_status status = open_task(fleet, state, err);
     if (status == TRIB_OK) status = check_task(agent, err);
     if (status != TRIB_OK) return status;
-    size_t n = trib_net_parameters(fleet->task.net);
-    struct job *job = job_new(n);
+    struct job *job = job_new(&fleet->task, state);
     if (job == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory to train");
     job->agent = (size_t)(agent - fleet->agents);
-    job->task = &fleet->task;
     job->task_serial = fleet->task_serial;
-    trib_partition_indices(fleet->task.partition, agent->index, &job->indices, &job->index_count);
-    memcpy(job->start, state->G, n * sizeof *job->start);
-    memcpy(job->trained, state->G, n * sizeof *job->trained);
-    job->options = fleet->task.train;
-    job->options.lr = trib_train_lr(&fleet->task.train, state->parent_version);
+    job->local->device = agent->index;
+    job->local->version = state->parent_version;
+    job->local->sample_ms = agent->sample_ms;
     /* By the update's number, so that a device that was started again goes on as if it had not been. */
-    uint64_t turn = state->next_number - 1 + agent->unnumbered;
-    job->options.seed = trib_mix64(state->plan.seed ^ trib_mix64(agent->index << 32 | turn));
+    job->local->turn = state->next_number - 1 + agent->unnumbered;
     job->submission = (struct trib_submission){.base_version = state->parent_version,
-                                               .parent_incarnation = state->parent_incarnation,
-                                               .weight = job->index_count};
+                                               .parent_incarnation = state->parent_incarnation};
     *out = job;
     return TRIB_OK;
 }
@@ -122,6 +116,7 @@ void work_trained(void *ctx, struct job *job) {
     } else {
         job_free(agent->done);
         agent->done = job;
+        agent->sample_ms = (double)job->elapsed_us / 1000.0 / (double)job->submission.samples;
         double delay = trib_spread_draw(&fleet->delay, &agent->rng) * agent->factor;
         trib_timer_after(agent->ready, (uint64_t)delay);
     }

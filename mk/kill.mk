@@ -3,7 +3,7 @@ KILLS ?= 50
 
 .PHONY: kill-test
 kill-test: all $(B)/faults.so ## kill -9 of devices, edges and cloud at random times, then every update is counted; KILLS=50, SEED=
-	@TRIBUTARY_BIN=$(B)/bin /usr/bin/python3 tests/kill/kill.py --kills $(KILLS) $(if $(filter file undefined,$(origin SEED)),,--seed $(SEED)) --keep build/kill-test
+	@TRIBUTARY_BIN=$(B)/bin TRIBUTARY_SLOW=$(SLOW) /usr/bin/python3 tests/kill/kill.py --kills $(KILLS) $(if $(filter file undefined,$(origin SEED)),,--seed $(SEED)) --keep build/kill-test
 
 # Preloaded by tests into daemons: failing memory and disks.
 FAULTS := $(B)/faults.so

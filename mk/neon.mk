@@ -8,7 +8,7 @@ NEON_SRC   := $(filter-out %_yaml.c,$(wildcard shared/base/*.c)) $(wildcard shar
 NEON_OBJ   := $(NEON_SRC:%.c=$(N)/%.o)
 # Not those that need a schema, whose digests are libsodium's, or the real libzstd.
 NEON_TESTS := $(patsubst %.c,$(N)/%,$(filter-out %/test_codec_layer.c %/test_codec_zstd.c,\
-    $(wildcard tests/unit/test_kernels.c tests/unit/test_codec*.c tests/conformance/test_codecs.c)))
+    $(wildcard tests/unit/test_kernels*.c tests/unit/test_codec*.c tests/conformance/test_codecs.c)))
 
 .PHONY: check-neon
 

@@ -1,6 +1,10 @@
 # make test: unit, conformance, vectors and fault programs, and, without SAN, the system tests on the real daemons.
 
 ONLY    ?=
+# Time limits are there to end what hangs: a loaded machine, and a sanitizer, take several times as long as an idle one.
+SLOW    ?= $(if $(SAN),8,4)
+# JITTER=2: system tests and their daemons are held up at random, up to so many seconds, as on a busy machine (tests/run).
+JITTER  ?= 0
 SYSTEM  := $(if $(SAN),,$(wildcard tests/system/test_*.py tests/system/test_*.sh))
 # ONLY=name builds and runs only what has the name in its path.
 matching = $(if $(ONLY),$(foreach t,$(1),$(if $(findstring $(ONLY),$(t)),$(t))),$(1))
@@ -17,8 +21,8 @@ SAN_ENV := ASAN_OPTIONS=allocator_may_return_null=1:strict_string_checks=1 \
 
 test-programs: $(TESTS)
 
-test: $(CHOSEN_PROGRAMS) $(if $(CHOSEN_SYSTEM),$(PROGRAMS:%=$(B)/bin/%) $(B)/faults.so) ## build and run all tests; ONLY=part-of-a-name, SAN=address,undefined or thread
-	@$(if $(SAN),$(SAN_ENV)) tests/run --bin $(B)/bin $(if $(SAN),--slow 6) $(if $(ONLY),--only '$(ONLY)') \
+test: $(CHOSEN_PROGRAMS) $(if $(CHOSEN_SYSTEM),$(PROGRAMS:%=$(B)/bin/%) $(B)/faults.so) ## build and run all tests; ONLY=part-of-a-name, SAN=address,undefined or thread, SLOW=factor of time limits, JITTER=seconds
+	@$(if $(SAN),$(SAN_ENV)) tests/run --bin $(B)/bin --slow $(SLOW) --jitter $(JITTER) $(if $(ONLY),--only '$(ONLY)') \
 	    $(CHOSEN_PROGRAMS) $(CHOSEN_SYSTEM)
 
 check-valgrind: $(CHOSEN_PROGRAMS) ## the test programs under valgrind (slow)

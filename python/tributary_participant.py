@@ -36,6 +36,7 @@ REPLY_S = 10.0
 BACKOFF_S = (0.2, 15.0)
 WINDOW_CHUNKS = 4
 KEEP_RETRY_S = 5.0
+REFUSED_S = 60.0
 
 
 class Reconnect(Exception):
@@ -245,7 +246,7 @@ class Participant:
     def _hello(self):
         fields = {"name": self.name, "incarnation": self.incarnation, "next_number": self.next_number, "kind": 1,
                   "protocol_min": wire.PROTOCOL, "protocol_max": wire.PROTOCOL, "build": "python",
-                  "codecs": "f32,f16,int8,topk"}
+                  "codecs": wire.KNOWN.replace(" ", ",")}
         if self.parent is not None:
             fields["parent_incarnation"] = self.parent
         if self.known_schema:
@@ -294,6 +295,12 @@ class Participant:
         schema = wire.Schema(fields["schema"])
         if schema.fingerprint != fields["fingerprint"]:
             raise Reconnect("a schema that has not the fingerprint it comes with", BACKOFF_S[1])
+        plan = wire.parse_plan(fields["plan"])
+        self._check_plan(plan)
+        try:
+            up, down = wire.codec(plan["codec.up"]), wire.codec(plan["codec.down"])
+        except wire.Refused as error:
+            raise Reconnect(f"the plan's codecs: {error}", REFUSED_S) from None
         if self.parent != fields["incarnation"] or len(self.residual) != schema.parameters:
             # Another parent, or a new run: what was made for the old one goes.
             self.update = self.training = None
@@ -302,8 +309,7 @@ class Participant:
             self.parent, self.last_version = fields["incarnation"], None
             self._keep()
         self.schema, self.known_schema = schema, True
-        self.plan = wire.parse_plan(fields["plan"])
-        self.up, self.down = wire.codec(self.plan["codec.up"]), wire.codec(self.plan["codec.down"])
+        self.plan, self.up, self.down = plan, up, down
         self.session, self.welcomed = fields["session"], True
         self.heartbeat_s = fields["heartbeat_ms"] / 1000
         self.last_number = fields["last_number"]
@@ -313,6 +319,16 @@ class Participant:
             self.update.sent_at = -REPLY_S
             self.update.allowed_to = self.update.sent_to = 0
         self.log(f"session {self.session:#x}: {schema.parameters} parameters, last number {fields['last_number']}")
+
+    def _check_plan(self, plan):
+        """What an update is by this plan must be what is sent here: the change of the model (section 12)."""
+        algorithm = plan.get("train.algorithm", "sgd")
+        if algorithm != "sgd":
+            raise Reconnect(f"the plan's train.algorithm is {algorithm}; this participant does sgd alone, "
+                            "tributary-device does all", REFUSED_S)
+        if float(plan.get("train.worker_momentum", 0)) > 0:
+            raise Reconnect("the plan has a train.worker_momentum; this participant sends its last change alone, "
+                            "tributary-device does both", REFUSED_S)
 
     # ---- errors and the rest ----
 
@@ -445,9 +461,13 @@ class Participant:
     def _add_increments(self, fields, payload):
         if self.model is None or (fields["from_version"], fields["from_digest"]) != (self.version, self.digest):
             raise wire.Refused("increments from a version that is not held")
-        codec = wire.codec(fields["codec"]) if "codec" in fields else self.down
-        model, chain, at = self.model.copy(), self.digest, 0
+        model, chain, at, codec = self.model.copy(), self.digest, 0, self.down
+        specs = fields["codec"].split(";") if fields.get("codec") else []
+        if len(specs) > len(fields["increments"]):
+            raise wire.Refused("more codecs than increments")
         for size in fields["increments"]:
+            if specs and (spec := specs.pop(0)):  # an empty one is the one before
+                codec = wire.codec(spec)
             piece = payload[at:at + size]
             at += size
             model += codec.decode(piece, self.schema.parameters)  # float32, rounded once
@@ -485,19 +505,26 @@ class Participant:
             self.log(f"training failed: {done}")
             self.pull_at = time.monotonic() + 1.0
             return
-        whole = difference + self.residual
+        whole = difference + self._bounded_residual(difference)
         payload = self.up.encode(whole)
         self.residual = whole - self.up.decode(payload, len(whole))
         fields = {"base_version": job["version"], "base_digest": job["digest"][:4], "samples": done.samples,
                   "weight": done.weight, "steps": done.steps}
         if np.isfinite(done.loss):
             fields["loss"] = done.loss
-        # Which one a parent expects depends on its tier.
-        if self.plan["codec.up"] != self.plan.get("codec.forward", self.plan["codec.up"]):
-            fields["codec"] = self.plan["codec.up"]
+        # Which one a parent expects depends on its tier; of auto(...) it is the upper bound.
+        up = self.plan["codec.up"]
+        if up != self.plan.get("codec.forward", up) or up.startswith("auto"):
+            fields["codec"] = wire.upper_bound(up)
         self.update = Update(self.next_number, fields, payload, sent_at=-REPLY_S)
         self.next_number += 1
         self._keep()
+
+    def _bounded_residual(self, difference):
+        """What the codec left over, cut where it would outweigh the new update (plan: codec.residual_cap)."""
+        cap = float(self.plan.get("codec.residual_cap", 20))
+        update, residual = np.linalg.norm(difference), np.linalg.norm(self.residual)
+        return self.residual * np.float32(cap * update / residual) if cap > 0 and cap * update < residual else self.residual
 
     def _push(self):
         update, size = self.update, len(self.update.payload)

@@ -33,6 +33,7 @@ class DenseTrainer:
                                 for _ in range(int(plan.get("train.epochs", 1)))])
         most = int(plan.get("train.max_samples", 0))
         order = order[:most] if most else order
+        batch = batch or len(order)
         losses = [self.step(layers, order[at:at + batch], rate) for at in range(0, len(order), batch)]
         return Work(len(order), len(self.images), len(losses), float(np.mean(losses)))
 

@@ -1,4 +1,5 @@
-"""The bytes of Tributary's protocol: messages, schema, codecs, digests. docs/protocol.md is the description.
+"""The bytes of Tributary's protocol: messages, schema, digests; codecs are in tributary_codecs.py. docs/protocol.md is the
+description.
 
 Nothing here does I/O. Needs msgpack and numpy (Debian: python3-msgpack, python3-numpy).
 """
@@ -9,6 +10,8 @@ import struct
 
 import msgpack
 import numpy as np
+
+from tributary_codecs import KNOWN, Refused, codec, upper_bound  # noqa: F401
 
 PROTOCOL = 1
 MAGIC = b"TRIB"
@@ -24,7 +27,7 @@ FIELDS = {
     1: ("session", "u64", None), 2: ("number", "u64", None), 3: ("after", "u64", None),
     4: ("base_version", "u64", None), 5: ("base_digest", "bin", 4), 6: ("samples", "u64", None),
     7: ("weight", "u64", None), 8: ("steps", "f32", None), 9: ("loss", "f32", None),
-    10: ("codec", "text", 128), 11: ("payload_bytes", "u64", None), 12: ("payload_crc", "u64", 2**32 - 1),
+    10: ("codec", "text", 512), 11: ("payload_bytes", "u64", None), 12: ("payload_crc", "u64", 2**32 - 1),
     13: ("region", "u64", None), 14: ("histogram", "u64s", 128), 15: ("below_updates", "u64", None),
     16: ("below_up_bytes", "u64", None), 17: ("below_down_bytes", "u64", None),
     18: ("below_raw_bytes", "u64", None), 19: ("name", "text", 64), 20: ("incarnation", "u64", None),
@@ -41,20 +44,24 @@ FIELDS = {
     51: ("chunk_bytes", "u64", None), 52: ("window_bytes", "u64", None), 53: ("wait_ms", "u64", None),
     54: ("code", "u64", 255), 55: ("detail", "text", 512), 56: ("token", "u64", None),
     57: ("subscribe", "u64", 1), 58: ("accuracy_ppm", "u64", 1000000),
+    59: ("device_class", "text", 32), 60: ("battery", "u64", 100), 61: ("link", "u64", None),
+    62: ("labels", "u64s", 128),
+    63: ("rate", "u64", None),
 }
 KEYS = {name: key for key, (name, _, _) in FIELDS.items()}
 
 # type: must carry, may carry (section 5)
 MESSAGES = {
     "HELLO": ("name incarnation next_number protocol_min protocol_max kind",
-              "region held_version held_digest build fingerprint codecs parent_incarnation subscribe"),
+              "region held_version held_digest build fingerprint codecs parent_incarnation subscribe"
+              " device_class battery link"),
     "WELCOME": ("session incarnation fingerprint last_number credit plan schema run heartbeat_ms", "build"),
-    "PULL": ("session", "held_version held_digest credit"),
+    "PULL": ("session", "held_version held_digest credit rate device_class battery link"),
     "MODEL": ("session kind to_version to_digest applied fence",
               "codec payload_bytes payload_crc from_version from_digest increments seed full_digest"),
     "PUSH": ("session number base_version samples weight steps",
              "after base_digest loss codec payload_bytes payload_crc region histogram below_updates"
-             " below_up_bytes below_down_bytes below_raw_bytes"),
+             " below_up_bytes below_down_bytes below_raw_bytes labels"),
     "ACK": ("session number verdict", "credit staleness reason applied_weight"),
     "CHUNK": ("session number offset", ""),
     "CREDIT": ("session", "number credit offset chunk_bytes window_bytes"),
@@ -70,20 +77,12 @@ MESSAGES = {name: (set(must.split()), set(may.split())) for name, (must, may) in
 CODES = [None, "hello", "malformed", "version", "schema", "retired", "duplicate", "gap", "conflict", "credit",
          "busy", "denied", "type", "store"]
 REASONS = ["none", "stale", "base", "fence", "payload", "not_finite", "round", "codec", "superseded", "weight",
-           "finished"]
+           "finished", "norm", "direction", "quarantine"]
 ACCEPTED, REFUSED = 1, 2
 CURRENT, INCREMENTS, SEED, SNAPSHOT = 1, 2, 3, 4
 LEAVING, FINISHED = 1, 2
 MODEL_NEEDS = {CURRENT: (), INCREMENTS: ("from_version", "from_digest", "increments"), SEED: ("seed",),
                SNAPSHOT: ("full_digest",)}
-
-
-class Refused(Exception):
-    """Bytes that are not what the protocol allows; `code` is the name of the ERROR to answer with."""
-
-    def __init__(self, text, code="malformed"):
-        super().__init__(text)
-        self.code = code
 
 
 def name_of(names, index):
@@ -217,8 +216,15 @@ def blake2b(*parts):
     return hashlib.blake2b(b"".join(parts), digest_size=32).digest()
 
 
+DIGEST_WHOLE, DIGEST_LEAF = 4194304, 262144  # parameters
+
+
 def full_digest(parameters):
-    return blake2b(parameters.astype("<f4").tobytes())
+    data = memoryview(parameters.astype("<f4").tobytes())
+    if len(parameters) <= DIGEST_WHOLE:
+        return blake2b(data)
+    leaf = 4 * DIGEST_LEAF
+    return blake2b(struct.pack("<Q", len(parameters)), *(blake2b(data[i:i + leaf]) for i in range(0, len(data), leaf)))
 
 
 def chain_start(fingerprint, full):
@@ -302,148 +308,7 @@ class Schema:
         return out
 
 
-# ---- codecs ----
-
-class F32:
-    def size(self, n):
-        return 4 * n
-
-    def encode(self, values):
-        return values.astype("<f4").tobytes()
-
-    def decode(self, data, n):
-        return np.frombuffer(data, "<f4", n)
-
-
-class F16:
-    def size(self, n):
-        return 2 * n
-
-    def encode(self, values):
-        return np.clip(values, -65504, 65504).astype("<f2").tobytes()
-
-    def decode(self, data, n):
-        return np.frombuffer(data, "<f2", n).astype(np.float32)
-
-
-class Int8:
-    BLOCK = 256
-
-    def size(self, n):
-        return n + 4 * -(-n // self.BLOCK)
-
-    def encode(self, values):
-        out = bytearray()
-        for at in range(0, len(values), self.BLOCK):
-            block = values[at:at + self.BLOCK].astype(np.float32)
-            scale = np.float32(np.abs(block).max() / np.float32(127))
-            if scale < np.finfo(np.float32).tiny:  # too small to divide by: all zeros
-                scale = np.float32(0)
-            q = np.rint(block / scale) if scale > 0 else np.zeros_like(block)
-            out += struct.pack("<f", scale) + np.clip(q, -127, 127).astype(np.int8).tobytes()
-        return bytes(out)
-
-    def decode(self, data, n):
-        out = np.empty(n, np.float32)
-        for at in range(0, n, self.BLOCK):
-            begin = at + at // self.BLOCK * 4
-            count = min(self.BLOCK, n - at)
-            scale = np.frombuffer(data, "<f4", 1, begin)
-            q = np.frombuffer(data, np.int8, count, begin + 4)
-            if np.signbit(scale[0]) or not np.isfinite(scale[0] * np.float32(127)) or (q == -128).any():
-                raise Refused(f"int8: block {at // self.BLOCK} has scale {scale[0]}, or a byte of -128")
-            if scale[0] == 0 and q.any():
-                raise Refused(f"int8: block {at // self.BLOCK} has scale 0 and bytes that are not 0")
-            out[at:at + count] = scale * q.astype(np.float32)
-        return out
-
-
-class TopK:
-    def __init__(self, fraction, values):
-        self.fraction, self.values = fraction, values
-
-    def kept(self, n):
-        return min(n, max(1, math.ceil(self.fraction * n)))
-
-    def encode(self, values):
-        k = self.kept(len(values))
-        largest = np.argsort(-np.abs(values), kind="stable")[:k]
-        positions = np.sort(largest)
-        gaps = np.diff(positions, prepend=0)
-        return struct.pack("<I", k) + b"".join(map(_leb128, gaps.tolist())) + self.values.encode(values[positions])
-
-    def decode(self, data, n):
-        k = self.kept(n)
-        if len(data) < 4 or struct.unpack_from("<I", data)[0] != k:
-            raise Refused(f"topk: not the {k} of {n} values that the plan keeps")
-        at, position, positions = 4, 0, []
-        for i in range(k):
-            gap, at = _read_leb128(data, at)
-            position += gap
-            if position >= n or (i > 0 and gap == 0):
-                raise Refused(f"topk: position {position} of {n}, or twice")
-            positions.append(position)
-        if len(data) - at != self.values.size(k):
-            raise Refused(f"topk: {len(data) - at} bytes of values, expected {self.values.size(k)}")
-        out = np.zeros(n, np.float32)
-        out[positions] = self.values.decode(data[at:], k)
-        return out
-
-
-def _leb128(value):
-    out = bytearray()
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes(out + bytes([value]))
-
-
-def _read_leb128(data, at):
-    value = 0
-    for i in range(5):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << 7 * i
-        if byte < 128:
-            if value > 2**32 - 1 or (byte == 0 and i > 0):
-                break
-            return value, at
-    raise Refused("topk: a gap that is cut short or not in its shortest form")
-
-
-def codec(spec):
-    """The codec of a spec: encode(values) -> bytes, decode(bytes, n) -> values (exactly n, finite, or Refused)."""
-    plain = {"f32": F32, "f16": F16, "int8": Int8}
-    if spec in plain:
-        return _Checked(plain[spec]())
-    name, plus, values = spec.rpartition("+")
-    if plus and name.startswith("topk") and values in plain:
-        argument = name[4:].strip("()").split("=")[-1]
-        return _Checked(TopK(float(argument or 0.05), plain[values]()))
-    raise Refused(f"no codec is known as {spec!r}", "codec")
-
-
-class _Checked:
-    """Sizes and finiteness, for all codecs alike."""
-
-    def __init__(self, inner):
-        self.inner = inner
-
-    def encode(self, values):
-        if not np.isfinite(values).all():
-            raise ValueError("NaN or infinity cannot be encoded")
-        return self.inner.encode(values)
-
-    def decode(self, data, n):
-        if not isinstance(self.inner, TopK) and len(data) != self.inner.size(n):
-            raise Refused(f"a payload of {len(data)} bytes, expected {self.inner.size(n)}")
-        values = self.inner.decode(data, n)
-        if not np.isfinite(values).all():
-            raise Refused("a payload with NaN or infinity")
-        return values
-
+# ---- the plan ----
 
 def parse_plan(text):
     """{name: value as text}; see section 14."""

@@ -17,6 +17,7 @@ enum trib_status trib_aggregator_new(const struct trib_aggregator_options *optio
     if (a->options.max_peers == 0) a->options.max_peers = 10000;
     if (a->options.max_peers > 65535) a->options.max_peers = 65535;
     if (a->options.budget_bytes == 0) a->options.budget_bytes = 8u << 20;
+    if (a->options.file_bytes == 0) a->options.file_bytes = 1u << 30;
     if (a->options.window_bytes == 0) a->options.window_bytes = 4u << 20;
     a->state = state;
     a->outbox = outbox;
@@ -26,14 +27,33 @@ enum trib_status trib_aggregator_new(const struct trib_aggregator_options *optio
     return TRIB_OK;
 }
 
+/* The sums of regions follow what happens, for adding all of them up takes long where there are many; they
+ * are whole numbers, so that nothing is lost. */
+static void count_region(struct trib_aggregator *a, uint64_t region, bool here) {
+    uint64_t *count = region > 0 ? &a->region_reporting : &a->region_silent;
+    if (!a->region_known) return;
+    a->region_sum += here ? (double)region : -(double)region;
+    *count += here ? 1 : UINT64_MAX;
+}
+
+void trib_aggregator_region_moved(struct trib_aggregator *a, const struct session *s, uint64_t before) {
+    uint64_t now = trib_session_peer(a, s)->region;
+    if (!s->active || now == before) return;
+    count_region(a, before, false);
+    count_region(a, now, true);
+}
+
 static void close_session(struct trib_aggregator *a, struct session *s) {
     if (s->number == 0) return;
     trib_aggregator_forget_offer(a, s);
     trib_aggregator_drop_incoming(a, s);
     trib_aggregator_drop_outgoing(a, s);
     trib_free(s->offer);
-    a->region_known = false;
-    if (s->active) a->status.active--;
+    if (s->active) {
+        a->status.active--;
+        if (a->region_known) count_region(a, trib_session_peer(a, s)->region, false);
+    }
+    trib_cohort_here(a, s, false);
     if (s->peer < a->presence_capacity) a->presence[s->peer].session = 0;
     *s = (struct session){0};
     a->open_count--;
@@ -43,6 +63,7 @@ static void close_session(struct trib_aggregator *a, struct session *s) {
 }
 
 static void close_all(struct trib_aggregator *a) {
+    a->region_known = false; /* the state may be of another run by now */
     for (size_t i = 0; i < a->session_count; i++) close_session(a, &a->sessions[i]);
 }
 
@@ -51,8 +72,10 @@ void trib_aggregator_free(struct trib_aggregator **aggregator) {
     if (a == NULL) return;
     close_all(a);
     trib_aggregator_forget_payloads(a);
+    trib_cohort_release(a);
     trib_free(a->sessions);
     trib_free(a->presence);
+    trib_free(a->gradient);
     trib_free(a);
     *aggregator = NULL;
 }
@@ -286,6 +309,8 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
     struct trib_text name = msg->name;
     if (identity != NULL && identity[0] != 0) name = (struct trib_text){identity, strlen(identity)};
     if (hello_refused(a, route, msg, &name)) return;
+    const struct trib_peer *known = trib_state_peer(a->state, name.data, name.size);
+    uint64_t before = known != NULL ? known->incarnation : 0;
     struct trib_peer *peer = admit(a, route, msg, &name);
     if (peer == NULL) return;
     size_t index = (size_t)(peer - a->state->peers);
@@ -293,9 +318,12 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
     struct session kept = {0};
     if (presence != NULL && presence->session != 0) { /* the newest HELLO owns the name */
         struct session *old = &a->sessions[presence->session - 1];
-        /* What is under way goes on where it stopped, when it is offered or asked for again. */
-        trib_aggregator_hand_over(a, old, &kept);
-        trib_aggregator_hand_over_outgoing(a, old, &kept);
+        /* What is under way goes on where it stopped, when it is offered or asked for again: by the same
+         * incarnation, for numbers are its own, and so is what a MODEL says was applied. */
+        if (before == peer->incarnation) {
+            trib_aggregator_hand_over(a, old, &kept);
+            trib_aggregator_hand_over_outgoing(a, old, &kept);
+        }
         close_session(a, old);
     }
     struct session *s = presence != NULL ? free_session(a) : NULL;
@@ -317,8 +345,9 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
     trib_aggregator_hand_over(a, &kept, s);
     trib_aggregator_hand_over_outgoing(a, &kept, s);
     presence->session = (uint32_t)slot + 1;
+    trib_cohort_joined(a, s, msg, before == peer->incarnation);
     a->open_count++;
-    a->region_known = false;
+    count_region(a, peer->region, true);
     a->status.sessions++;
     a->status.active++;
     s->granted = trib_aggregator_grant(a);
@@ -331,6 +360,9 @@ static void begin_again_if_due(struct trib_aggregator *a) {
     if (a->incarnation == a->state->incarnation) return;
     a->incarnation = a->state->incarnation;
     a->advanced = a->postponed_ms = 0;
+    a->region_known = false;
+    trib_free(a->gradient);
+    a->gradient = NULL;
     trib_aggregator_forget_payloads(a);
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *s = &a->sessions[i];
@@ -338,6 +370,7 @@ static void begin_again_if_due(struct trib_aggregator *a) {
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_HELLO, 0, 0, "a new run: say HELLO");
         close_session(a, s);
     }
+    trib_cohort_release(a);
     if (a->presence != NULL) memset(a->presence, 0, a->presence_capacity * sizeof *a->presence);
 }
 
@@ -375,7 +408,10 @@ static void on_session(struct trib_aggregator *a, struct session *s, const struc
         break;
     }
     case TRIB_PONG: break;
-    case TRIB_BYE: close_session(a, s); break;
+    case TRIB_BYE:
+        trib_cohort_left(a, s);
+        close_session(a, s);
+        break;
     case TRIB_ERROR: {
         char quoted[200], detail[128];
         size_t length = msg->detail.size < 120 ? msg->detail.size : 120;
@@ -389,6 +425,25 @@ static void on_session(struct trib_aggregator *a, struct session *s, const struc
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_TYPE, 0, 0,
                               "a parent does not take this message");
     }
+}
+
+void trib_aggregator_fetch(const struct trib_aggregator *a, const void *frame, size_t frame_bytes,
+                           bool peer) {
+    enum { LINE = 64, KEY = TRIB_PREAMBLE_BYTES + 1, SLOT = KEY + 4, UINT32 = 0xce };
+    const uint8_t *at = frame;
+    /* The session is a message's first field; its slot is in the lower half. */
+    if (frame_bytes < SLOT + 2 || at[KEY] != TRIB_F_SESSION || at[KEY + 1] != UINT32) return;
+    size_t slot = (size_t)at[SLOT] << 8 | at[SLOT + 1];
+    if (slot >= a->session_count) return;
+    const struct session *s = &a->sessions[slot];
+    const char *from = (const char *)s;
+    size_t bytes = offsetof(struct session, offer);
+    if (peer && (s->number == 0 || s->peer >= a->state->peer_count)) return;
+    if (peer) {
+        from = (const char *)trib_session_peer(a, s);
+        bytes = offsetof(struct trib_peer, verdicts);
+    }
+    for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch(from + i);
 }
 
 void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
@@ -425,7 +480,8 @@ void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_ch
     if (!s->active) {
         s->active = true;
         a->status.active++;
-        a->region_known = false;
+        count_region(a, trib_session_peer(a, s)->region, true);
+        trib_cohort_here(a, s, true);
     }
     on_session(a, s, &msg, payload, wire);
 }
@@ -446,10 +502,12 @@ static void look_over(struct trib_aggregator *a) {
         if (!s->active || a->now_ms - s->last_seen_ms <= limit + pieces_ms) continue;
         s->active = false;
         a->status.active--;
-        a->region_known = false;
+        count_region(a, trib_session_peer(a, s)->region, false);
+        trib_cohort_left(a, s);
         trib_aggregator_event(a, TRIB_LOG_INFO, "peer_quiet", "peer=%s quiet_ms=%" PRIu64,
                               trib_session_peer(a, s)->identity, a->now_ms - s->last_seen_ms);
     }
+    trib_cohort_look(a);
 }
 
 uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms) {
@@ -503,44 +561,4 @@ uint64_t trib_aggregator_region(struct trib_aggregator *a) {
     begin_again_if_due(a);
     trib_aggregator_sum_regions(a);
     return (uint64_t)a->region_sum;
-}
-
-void trib_aggregator_evaluated(struct trib_aggregator *a, uint64_t now_ms, uint64_t version, float loss,
-                               float accuracy, uint64_t samples, uint64_t duration_ms) {
-    a->now_ms = now_ms;
-    a->evaluated_version = version;
-    a->evaluated_accuracy = accuracy;
-    struct trib_record record = {.kind = TRIB_REC_EVALUATION};
-    trib_rec_set(&record, VERSION, version, version);
-    trib_rec_set(&record, LOSS, loss, loss);
-    trib_rec_set(&record, ACCURACY, accuracy, accuracy);
-    trib_rec_set(&record, EVAL_SAMPLES, eval_samples, samples);
-    trib_rec_set(&record, DURATION_MS, duration_ms, duration_ms);
-    (void)trib_aggregator_record(a, &record);
-}
-
-bool trib_aggregator_rollback(struct trib_aggregator *a, uint64_t now_ms, uint64_t version,
-                              struct trib_blob *model) {
-    const struct trib_state *s = a->state;
-    a->now_ms = now_ms;
-    if (s->role != TRIB_ROLE_CLOUD || !s->started || s->stopped || version >= s->version ||
-        trib_blob_size(model) != trib_state_parameters(s) * sizeof(float))
-        return false;
-    struct trib_record record = {.kind = TRIB_REC_ROLLBACK, .payload = model};
-    trib_rec_set(&record, VERSION, version, s->version + 1);
-    trib_rec_set(&record, FROM, from_version, version);
-    if (!trib_aggregator_record(a, &record)) return false;
-    trib_aggregator_event(a, TRIB_LOG_WARN, "rollback", "version=%" PRIu64 " from=%" PRIu64, s->version,
-                          version);
-    return true;
-}
-
-void trib_aggregator_finish(struct trib_aggregator *a, uint64_t now_ms, const char *reason) {
-    a->now_ms = now_ms;
-    if (!a->state->stopped) {
-        struct trib_record record = {.kind = TRIB_REC_STOP};
-        trib_rec_set(&record, TEXT, text, ((struct trib_text){reason, strlen(reason)}));
-        if (!trib_aggregator_record(a, &record)) return;
-    }
-    trib_aggregator_goodbye(a, now_ms, TRIB_BYE_FINISHED);
 }

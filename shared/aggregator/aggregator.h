@@ -16,6 +16,11 @@ struct trib_aggregator_options {
                          at most 65,535) */
     size_t budget_bytes; /* payloads of all children on their way here and not written yet, together (0: 8
                             MiB); as many again that were made to be sent to them */
+    /* Payloads larger than half of budget_bytes come into a blob that this makes (NULL: it cannot), in a file
+     * of the driver's, and count with file_bytes instead (0: 1 GiB). NULL: into memory, as all others. */
+    struct trib_blob *(*file)(void *ctx, size_t bytes);
+    void *file_ctx;
+    uint64_t file_bytes;
     size_t window_bytes; /* of one payload, on their way at a time (0: 4 MiB); usually far less (pace.h) */
 };
 
@@ -32,6 +37,9 @@ void trib_aggregator_free(struct trib_aggregator **aggregator);
 void trib_aggregator_message(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
                              const char *identity, const void *frame, size_t frame_bytes,
                              struct trib_blob *payload);
+/* For a driver of many nodes: what this message, which comes soon, will touch is brought into the processor's
+ * cache; its session, or, once that is there, what the session belongs to (`peer`). Changes nothing. */
+void trib_aggregator_fetch(const struct trib_aggregator *a, const void *frame, size_t frame_bytes, bool peer);
 /* The driver saw something that is no message at all (too many frames, an empty one). */
 void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_child_route route,
                                const char *identity, const char *what);
@@ -57,9 +65,16 @@ uint64_t trib_aggregator_region(struct trib_aggregator *a);
 /* A version was evaluated on held-out data. */
 void trib_aggregator_evaluated(struct trib_aggregator *a, uint64_t now_ms, uint64_t version, float loss,
                                float accuracy, uint64_t samples, uint64_t duration_ms);
+/* The gradient of the held-out loss at the version that was evaluated last, of the schema's model_parameters:
+ * the effect of updates on that loss is judged by it until there is a newer one. Is it wanted? It is copied;
+ * where memory runs out there is none. */
+bool trib_aggregator_wants_gradient(const struct trib_aggregator *a);
+void trib_aggregator_gradient(struct trib_aggregator *a, const float *gradient);
 /* Makes an earlier version current again, as a new version below which no base counts any more: what was
- * judged and not committed is void, the whole tree follows. `model`: the parameters of `version` as f32,
- * borrowed. False: the version is not an earlier one, or the record could not be made (the outbox failed). */
+ * judged and not committed is void, the whole tree follows. `model`: of that version, as
+ * trib_state_rollback_payload makes it, or its parameters alone as f32 (the rule's optimiser then begins
+ * anew); borrowed. False: the version is not an earlier one, or the record could not be made (the outbox
+ * failed). */
 bool trib_aggregator_rollback(struct trib_aggregator *a, uint64_t now_ms, uint64_t version,
                               struct trib_blob *model) TRIB_MUST_USE;
 /* Ends the run: a STOP record, BYE finished to all. */
@@ -73,6 +88,7 @@ struct trib_aggregator_status {
     uint64_t models_sent;
     uint64_t in_flight_bytes; /* room that updates have which come in pieces */
     uint64_t parked_bytes;    /* pieces of those that had to give their room to others */
+    uint64_t spooled_bytes;   /* of both kinds, where they are in files */
     uint64_t offers_waiting;  /* updates that wait for room */
     uint64_t sending;         /* children that are being sent models in pieces */
     uint64_t turned_away;     /* PULLs answered with WAIT for lack of room, since start */

@@ -3,7 +3,9 @@
 #define TRIB_AGGREGATOR_INTERNAL_H
 
 #include "shared/aggregator/aggregator.h"
+#include "shared/aggregator/cohort.h"
 #include "shared/base/rng.h"
+#include "shared/codec/specs.h"
 #include "shared/wire/transfer.h"
 
 enum {
@@ -33,32 +35,36 @@ struct offer {
 
 /* The MODEL whose payload goes down in pieces, and what the child held when it asked. */
 struct offered {
-    struct trib_msg msg; /* it has no texts */
+    struct trib_msg msg; /* its codec stands in */
+    struct trib_specs_text codecs;
     bool held;
     uint64_t held_version;
     uint8_t held_digest[TRIB_DIGEST_BYTES];
 };
 
 struct session {
+    /* What is looked over every second, of many: the number and what is under way. */
     uint32_t number; /* on the wire: slot in the low 16 bits, random above; 0: free */
+    bool active, subscribed;
+    bool waiting;  /* was told to wait: gets ADVANCE when there is something */
+    bool offering; /* waits for its turn to send what it offered */
+    bool parked;
+    bool sending; /* it counts as one who is being sent something */
     trib_child_route route;
     size_t peer;
     uint64_t last_seen_ms;
-    bool active, subscribed;
-    bool waiting;            /* was told to wait: gets ADVANCE when there is something */
-    uint64_t advanced;       /* the newest version that it was given, plus 1; 0: none */
-    uint64_t granted, taken; /* session credit and what was used of it */
-    bool offering;           /* waits for its turn to send what it offered */
-    struct offer *offer;     /* owned; NULL: none */
+    uint64_t advanced; /* the newest version that it was given, plus 1; 0: none */
+    uint64_t rate;     /* bytes/s at which models come to it, as it says; 0: not known */
+    uint64_t before;   /* increments that it was given with the newest one, of older versions */
     struct trib_inbound incoming;
-    struct trib_pace pace; /* of what comes in */
-    size_t room;           /* bytes that `incoming` counts with: all of it, or, parked, what came */
-    bool parked;
-    uint64_t piece_ms; /* when its last piece came, or it was let in */
     struct trib_outbound outgoing;
+    uint64_t granted, taken; /* session credit and what was used of it */
+    struct offer *offer;     /* owned; NULL: none */
+    struct trib_pace pace;   /* of what comes in */
+    size_t room;             /* bytes that `incoming` counts with: all of it, or, parked, what came */
+    uint64_t piece_ms;       /* when its last piece came, or it was let in */
     struct offered *offered; /* owned; of `outgoing` */
     uint64_t sent_ms;        /* when its child last asked for more of it */
-    bool sending;            /* it counts as one who is being sent something */
     size_t offer_next;       /* FIFO of those that wait: slot + 1, 0: none */
 };
 
@@ -75,6 +81,9 @@ struct presence {
     uint32_t session; /* its session's slot + 1; 0: none */
     uint32_t flaps;
     uint64_t flap_since_ms;
+    uint64_t refusals_ms, held_back, told_ms; /* refusals.c */
+    uint64_t declined; /* commits, plus 1, when its last update was refused for what it holds; 0: never */
+    struct choice choice;
 };
 
 struct trib_aggregator {
@@ -87,6 +96,7 @@ struct trib_aggregator {
     struct session *sessions;
     size_t presence_capacity;
     struct presence *presence;
+    struct cohort cohort;
     size_t offer_first, offer_last; /* slot + 1 */
     uint64_t store_retry_ms;
     uint64_t event_second, event_count, event_dropped;
@@ -97,18 +107,23 @@ struct trib_aggregator {
     double region_sum;
     uint64_t region_reporting, region_silent;
     uint64_t lowered_to; /* updates that a commit needs, as last seen */
+    uint64_t short_of;   /* updates that were pending when the combiner was last said to have too few; 0 */
     uint64_t evaluated_version;
     float evaluated_accuracy;
+    float *gradient; /* owned; of the held-out loss; NULL: not known */
+    double gradient_norm;
     size_t made_count;
-    struct made made[MADE_MAX];   /* oldest first */
-    uint64_t postponed_ms;        /* since when a publication has waited; 0: none does */
-    uint64_t unwritten_bytes;     /* payloads that the driver has not written yet, */
-    bool unwritten_told;          /* if it tells */
-    size_t sending;               /* children that are being sent models in pieces, and go on taking them */
-    uint64_t turn_at_ms;          /* when the next one that is turned away comes back */
-    double turn_each_ms;          /* one is served so often, of late */
-    uint64_t served_ms;           /* when the last one was */
-    uint64_t pressed_ms, calm_ms; /* since when there is pressure, or none after some; 0: not so */
+    struct made made[MADE_MAX];    /* oldest first */
+    uint64_t postponed_ms;         /* since when a publication has waited; 0: none does */
+    uint64_t unwritten_bytes;      /* payloads that the driver has not written yet, */
+    bool unwritten_told;           /* if it tells */
+    uint64_t parked_file_bytes;    /* as status.parked_bytes, of those in files */
+    size_t sending;                /* children that are being sent models in pieces, and go on taking them */
+    uint64_t turn_at_ms;           /* when the next one that is turned away comes back */
+    double turn_each_ms;           /* one is served so often, of late */
+    struct trib_specs_text codecs; /* of the increments in the MODEL that is being made */
+    uint64_t served_ms;            /* when the last one was */
+    uint64_t pressed_ms, calm_ms;  /* since when there is pressure, or none after some; 0: not so */
     struct trib_aggregator_status status;
 };
 
@@ -125,6 +140,11 @@ static inline struct trib_peer *trib_session_peer(const struct trib_aggregator *
                                                   const struct session *session) {
     return &a->state->peers[session->peer];
 }
+/* What it sent for the next commit was refused for what it holds. It may send something better as long as the
+ * others are still at work, but nobody waits for that: it may never come. */
+static inline bool trib_aggregator_declined(const struct trib_aggregator *a, size_t peer) {
+    return a->presence[peer].declined == a->state->commits + 1;
+}
 uint64_t trib_aggregator_grant(const struct trib_aggregator *a);
 
 /* push.c */
@@ -133,6 +153,9 @@ void trib_aggregator_on_push(struct trib_aggregator *a, struct session *session,
 /* Judges an update whose payload is here (or is refused without it, `payload` NULL), and answers. */
 void trib_aggregator_judge(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
                            struct trib_blob *payload, size_t wire_bytes);
+/* refusals.c: may this peer be refused another update now? If not it was told to send it again later (no
+ * verdict). */
+bool trib_aggregator_may_refuse(struct trib_aggregator *a, const struct session *session, uint64_t number);
 /* TRIB_INVALID: it would be refused, whatever its payload; TRIB_NOMEM. */
 enum trib_status trib_aggregator_look_at_offer(const struct trib_aggregator *a, const struct session *session,
                                                const struct trib_msg *msg) TRIB_MUST_USE;
@@ -142,6 +165,8 @@ void trib_aggregator_out_of_memory(struct trib_aggregator *a, const struct sessi
 void trib_aggregator_damaged(struct trib_aggregator *a, const struct session *session, uint64_t number);
 /* Sums the regions of active children, if something has changed. */
 void trib_aggregator_sum_regions(struct trib_aggregator *a);
+/* The region of its participant was `before`, and may be another now. */
+void trib_aggregator_region_moved(struct trib_aggregator *a, const struct session *s, uint64_t before);
 
 /* offers.c */
 void trib_aggregator_on_offer(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
@@ -173,6 +198,10 @@ void trib_aggregator_drop_outgoing(struct trib_aggregator *a, struct session *se
 void trib_aggregator_look_at_outgoing(struct trib_aggregator *a, struct session *session);
 /* Tells children of a new version; *wake_ms is when the next publication is allowed. */
 void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms);
+
+/* line.c */
+/* What the choice of a publication's codec goes by. */
+struct trib_ladder_line trib_aggregator_line(const struct trib_aggregator *a);
 
 /* pressure.c */
 /* Does what is offered outrun this node? Tells when that begins and ends. */

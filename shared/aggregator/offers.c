@@ -7,9 +7,10 @@
  *                          |  time comes, and it waits for room like the others
  *                          +--> under way, complete, or forgotten: FORGET_MS without a piece
  *
+ * Large payloads come into files, if the driver has some, and have a budget of their own.
+ *
  * So a peer that stops in the middle holds nobody up, and a slow one loses nothing. */
 #include "shared/aggregator/internal.h"
-#include "shared/kernels/kernels.h"
 
 #include "shared/base/alloc.h"
 
@@ -49,31 +50,60 @@ static void wait_for_room(struct trib_aggregator *a, struct session *s) {
 
 /* ---- room ---- */
 
+static bool in_file(const struct session *s) {
+    return s->incoming.total > 0 && trib_blob_memory(s->incoming.blob) == 0;
+}
+
+/* What a parked one takes: a file is as large as its payload from the start. */
+static size_t kept_bytes(const struct session *s) {
+    return in_file(s) ? s->incoming.total : s->incoming.have;
+}
+
+static uint64_t parked_beside(const struct trib_aggregator *a, const struct session *s) {
+    return in_file(s) ? a->parked_file_bytes : a->status.parked_bytes;
+}
+
+static uint64_t budget_of(const struct trib_aggregator *a, bool file) {
+    return file ? a->options.file_bytes : a->options.budget_bytes;
+}
+
 static void give_back(struct trib_aggregator *a, struct session *s) {
-    if (s->parked)
+    if (in_file(s)) {
+        a->status.spooled_bytes -= s->room;
+        if (s->parked) a->parked_file_bytes -= s->room;
+    } else if (s->parked) {
         a->status.parked_bytes -= s->room;
-    else
+    } else {
         a->status.in_flight_bytes -= s->room;
+    }
     s->room = 0;
     s->parked = s->pace.narrow = false;
 }
 
 static void take_room(struct trib_aggregator *a, struct session *s, size_t bytes) {
     s->room = bytes;
-    a->status.in_flight_bytes += bytes;
+    if (in_file(s))
+        a->status.spooled_bytes += bytes;
+    else
+        a->status.in_flight_bytes += bytes;
 }
 
 /* Is there room for what came of it, beside the budget? One is always kept. */
 static bool can_park(const struct trib_aggregator *a, const struct session *s) {
-    return a->status.parked_bytes == 0 ||
-           a->status.parked_bytes + s->incoming.have <= a->options.budget_bytes;
+    uint64_t parked = parked_beside(a, s);
+    return parked == 0 || parked + kept_bytes(s) <= budget_of(a, in_file(s));
 }
 
 static void park(struct trib_aggregator *a, struct session *s) {
     give_back(a, s);
     s->parked = s->pace.narrow = true;
-    s->room = s->incoming.have;
-    a->status.parked_bytes += s->room;
+    s->room = kept_bytes(s);
+    if (in_file(s)) {
+        a->status.spooled_bytes += s->room;
+        a->parked_file_bytes += s->room;
+    } else {
+        a->status.parked_bytes += s->room;
+    }
 }
 
 void trib_aggregator_hand_over(struct trib_aggregator *a, struct session *from, struct session *to) {
@@ -106,7 +136,7 @@ static void grant_pieces(struct trib_aggregator *a, struct session *s) {
 
 /* A parked one takes no more when as much as the budget is parked. */
 static bool may_go_on(const struct trib_aggregator *a, const struct session *s) {
-    return !s->parked || a->status.parked_bytes == s->room ||
+    return !s->parked || in_file(s) || a->status.parked_bytes == s->room ||
            a->status.parked_bytes + s->pace.chunk <= a->options.budget_bytes;
 }
 
@@ -128,6 +158,22 @@ static bool under_way(const struct session *s) {
            in->crc == offer->payload_crc;
 }
 
+/* Does this offer's payload go into a file? */
+static bool is_large(const struct trib_aggregator *a, const struct session *s) {
+    return a->options.file != NULL && s->offer->msg.payload_bytes > a->options.budget_bytes / 2;
+}
+
+static bool start_incoming(struct trib_aggregator *a, struct session *s) {
+    const struct trib_msg *offer = &s->offer->msg;
+    size_t bytes = (size_t)offer->payload_bytes;
+    uint32_t crc = (uint32_t)offer->payload_crc;
+    if (!is_large(a, s)) return trib_inbound_start(&s->incoming, offer->number, bytes, crc) == TRIB_OK;
+    struct trib_blob *file = a->options.file(a->options.file_ctx, bytes);
+    if (file == NULL) return false;
+    trib_inbound_start_in(&s->incoming, offer->number, crc, &file);
+    return true;
+}
+
 /* The first in the queue has its turn. */
 static void let_in(struct trib_aggregator *a, struct session *s) {
     size_t bytes = (size_t)s->offer->msg.payload_bytes;
@@ -140,8 +186,7 @@ static void let_in(struct trib_aggregator *a, struct session *s) {
         return;
     }
     trib_aggregator_drop_incoming(a, s);
-    if (trib_inbound_start(&s->incoming, s->offer->msg.number, bytes, (uint32_t)s->offer->msg.payload_crc) !=
-        TRIB_OK) {
+    if (!start_incoming(a, s)) {
         trib_aggregator_out_of_memory(a, s, s->offer->msg.number);
         return;
     }
@@ -150,14 +195,21 @@ static void let_in(struct trib_aggregator *a, struct session *s) {
     grant_pieces(a, s);
 }
 
+/* What it replaces is its own. One transfer is always let in, so that a budget below the model's size still
+ * works. */
+static bool has_room(const struct trib_aggregator *a, const struct session *s) {
+    bool file = is_large(a, s);
+    uint64_t mine = s->parked || in_file(s) != file ? 0 : s->room;
+    uint64_t all = file ? a->status.spooled_bytes - a->parked_file_bytes
+                        : a->status.in_flight_bytes + a->unwritten_bytes;
+    all -= mine;
+    return all == 0 || all + s->offer->msg.payload_bytes <= budget_of(a, file);
+}
+
 void trib_aggregator_grant_offers(struct trib_aggregator *a) {
     while (a->offer_first != 0) {
         struct session *s = &a->sessions[a->offer_first - 1];
-        /* What it replaces is its own. One transfer is always let in, so that a budget below the model's
-         * size still works. */
-        uint64_t mine = s->parked ? 0 : s->room;
-        uint64_t all = a->status.in_flight_bytes - mine + a->unwritten_bytes;
-        if (all > 0 && all + s->offer->msg.payload_bytes > a->options.budget_bytes) return;
+        if (!has_room(a, s)) return;
         let_in(a, s);
     }
 }
@@ -197,13 +249,13 @@ void trib_aggregator_on_offer(struct trib_aggregator *a, struct session *s, cons
 /* All of it is here: judged as if it had come in one frame. */
 static void judge_whole(struct trib_aggregator *a, struct session *s) {
     struct offer *offer = s->offer;
-    uint32_t crc = s->incoming.crc;
+    bool sound = trib_inbound_sound(&s->incoming);
     trib_aggregator_forget_offer(a, s); /* it may have been offered again meanwhile */
     s->offer = NULL;
     offer->msg.codec = (struct trib_text){offer->codec, strlen(offer->codec)};
     give_back(a, s);
     struct trib_blob *whole = trib_inbound_take(&s->incoming);
-    if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc) {
+    if (!sound) {
         trib_aggregator_damaged(a, s, offer->msg.number);
     } else if (a->store_retry_ms > 0) {
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_STORE, offer->msg.number, a->store_retry_ms,
@@ -217,7 +269,7 @@ static void judge_whole(struct trib_aggregator *a, struct session *s) {
 }
 
 static void taken(struct trib_aggregator *a, struct session *s, size_t bytes) {
-    if (s->parked) {
+    if (s->parked && !in_file(s)) {
         s->room += bytes;
         a->status.parked_bytes += bytes;
     }
@@ -247,6 +299,10 @@ void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, cons
         a->status.malformed++;
         trib_aggregator_error(a, s->route, s->number, TRIB_CODE_MALFORMED, msg->number, 0,
                               "a piece outside its payload");
+        break;
+    case TRIB_IO: /* the disk is full, or worse */
+        trib_aggregator_drop_incoming(a, s);
+        trib_aggregator_out_of_memory(a, s, msg->number);
         break;
     default: break;
     }

@@ -51,14 +51,16 @@ static struct made *keep(struct trib_aggregator *a, const struct made *made) {
     return &a->made[a->made_count++];
 }
 
-/* Bytes of the increments after `base` (and their sizes), 0 if one of them is not kept or there are too many.
- */
+/* Bytes of the increments after `base` (and their sizes), 0 if one of them is not kept, or if there are too
+ * many, of too many codecs, for one message. */
 static size_t increments_after(const struct trib_state *s, const struct trib_base *base,
                                struct trib_u64s *sizes) {
     size_t total = 0;
+    struct trib_specs_text codecs = {.size = 0};
     sizes->count = 0;
     for (const struct trib_base *b = base + 1; b < s->bases + s->base_count; b++) {
         if (b->increment == NULL || sizes->count == TRIB_U64S_MAX) return 0;
+        if (!trib_specs_add(&codecs, trib_codec_spec(trib_ladder_codec(s->ladder_pub, b->rung)))) return 0;
         sizes->items[sizes->count++] = trib_blob_size(b->increment);
         total += trib_blob_size(b->increment);
     }
@@ -141,6 +143,6 @@ const struct made *trib_aggregator_snapshot(struct trib_aggregator *a, bool olde
     if (!make_room(a, snapshot_bytes(s))) return older_will_do ? join_others(a, to) : NULL;
     struct made fresh = {.to = s->published, .snapshot = true, .payload = trib_state_lend(s)};
     if (fresh.payload == NULL) return NULL;
-    trib_digest_floats(s->P, trib_state_parameters(s), fresh.full);
+    trib_digest_floats(s->P, trib_state_parameters(s), s->shards, fresh.full);
     return keep(a, &fresh);
 }

@@ -9,9 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_WEIGHT ((uint64_t)1 << 40) /* samples, weight, region: beyond this it is no count of anything */
-#define MAX_BELOW  ((uint64_t)1 << 50) /* bytes of the hops below, since the last forward */
-
 static void acknowledge(struct trib_aggregator *a, struct session *s, uint64_t number,
                         const struct trib_verdict_kept *verdict) {
     struct trib_msg msg = {.type = TRIB_ACK};
@@ -59,18 +56,25 @@ static void repeat(struct trib_aggregator *a, struct session *s, const struct tr
 /* Are the numbers counts of something? A histogram says where the samples come from, so it holds just them.
  */
 static bool counts(const struct trib_msg *msg) {
-    if (msg->samples == 0 || msg->samples > MAX_WEIGHT || msg->weight == 0 || msg->weight > MAX_WEIGHT ||
-        msg->region > MAX_WEIGHT || !(msg->steps >= 0 && msg->steps <= (float)MAX_WEIGHT))
+    if (msg->samples == 0 || msg->samples > TRIB_CLAIM_MAX || msg->weight == 0 ||
+        msg->weight > TRIB_CLAIM_MAX || msg->region > TRIB_CLAIM_MAX ||
+        !(msg->steps >= 0 && msg->steps <= (float)TRIB_CLAIM_MAX))
         return false;
-    if (msg->below_updates > MAX_WEIGHT || msg->below_up_bytes > MAX_BELOW ||
-        msg->below_down_bytes > MAX_BELOW || msg->below_raw_bytes > MAX_BELOW)
+    if (msg->below_updates > TRIB_CLAIM_MAX || msg->below_up_bytes > TRIB_BELOW_BYTES_MAX ||
+        msg->below_down_bytes > TRIB_BELOW_BYTES_MAX || msg->below_raw_bytes > TRIB_BELOW_BYTES_MAX)
         return false;
     uint64_t left = msg->samples;
     for (size_t i = 1; i < msg->histogram.count; i += 2) {
         if (msg->histogram.items[i] > left) return false;
         left -= msg->histogram.items[i];
     }
-    return msg->histogram.count == 0 || (msg->histogram.count % 2 == 0 && left == 0);
+    if (msg->histogram.count % 2 != 0 || (msg->histogram.count > 0 && left > 0)) return false;
+    uint64_t told = 0;
+    for (size_t i = 0; i < msg->labels.count; i++) {
+        if (msg->labels.items[i] > TRIB_CLAIM_MAX) return false;
+        told += msg->labels.items[i];
+    }
+    return msg->labels.count == 0 || told > 0;
 }
 
 /* Is the run over? Its last version may come in the middle of a batch, before the program has said so. */
@@ -96,7 +100,7 @@ static enum trib_reason judge_header(const struct trib_aggregator *a, const stru
     if (trib_rule_synchronous(s->rule) &&
         (msg->base_version != s->published || *staleness > 0 || peer->answered == msg->base_version + 1))
         return TRIB_REASON_ROUND;
-    if (trib_rule_form(s->rule) == TRIB_RULE_MIXING)
+    if (trib_rule_needs_bases(s->rule))
         for (const struct trib_base *later = base + 1; later < s->bases + s->base_count; later++)
             if (later->increment == NULL) return TRIB_REASON_BASE;
     return TRIB_REASON_NONE;
@@ -128,53 +132,111 @@ static double share_of(struct trib_aggregator *a, const struct session *s, uint6
     uint64_t before = trib_session_peer(a, s)->region;
     double sum = a->region_sum - (s->active ? (double)before : 0) + (double)region;
     uint64_t reporting = a->region_reporting + (before == 0), silent = a->region_silent - (before == 0);
-    if (before != region) a->region_known = false;
     sum += (double)silent * sum / (double)reporting;
     return (double)region / sum;
 }
 
-/* Cosine of the update with the last commit's step; 0 when there is none. */
-static float cosine(const struct trib_aggregator *a, const struct trib_codec *codec,
-                    const struct trib_blob *payload, double sum_squares) {
+/* A cosine as it is recorded. */
+static double cosine_of(double dot, double norm, double other) {
+    double value = dot / (norm * other);
+    return isfinite(value) ? (double)(float)value : 0.0;
+}
+
+/* What gates see of the update: of the averaged part alone its norm, and its cosines with the last commit's
+ * step and with the descent of the held-out loss, each 0 when there is none. `sum_squares` is of all parts.
+ */
+static enum trib_status look_at(const struct trib_aggregator *a, const struct trib_codec *codec,
+                                const struct trib_blob *payload, double sum_squares,
+                                struct trib_rule_update *update) {
     const struct trib_state *s = a->state;
-    if (s->step == NULL || s->commits == 0 || !(sum_squares > 0)) return 0;
     const struct trib_kernels *k = trib_kernels();
-    size_t n = trib_state_parameters(s);
-    double step_squares = k->sum_squares(s->step, n), dot = 0;
-    if (!(step_squares > 0)) return 0;
+    size_t n = trib_state_parameters(s), from = s->sum_from;
+    double step_squares = s->step != NULL && s->commits > 0 ? k->sum_squares(s->step, from) : 0;
+    update->norm = sqrt(sum_squares);
+    const float *gradient = trib_aggregator_wants_gradient(a) ? a->gradient : NULL;
+    if (!(step_squares > 0) && gradient == NULL && from == n) return TRIB_OK;
     struct trib_plain plain;
     float *block = trib_alloc_floats(TRIB_CODEC_BLOCK);
     if (block == NULL || trib_plain_open(codec, trib_blob_data(payload), trib_blob_size(payload), n, &plain,
                                          NULL) != TRIB_OK) {
         trib_free(block);
-        return 0;
+        return TRIB_NOMEM;
     }
+    double dot = 0, descent = 0, squares = 0;
     struct trib_decoder decoder;
     trib_decoder_start(&decoder, codec, plain.data, plain.bytes, n);
-    for (size_t at = 0; at < n; at += TRIB_CODEC_BLOCK) {
-        size_t count = n - at < TRIB_CODEC_BLOCK ? n - at : TRIB_CODEC_BLOCK;
+    for (size_t at = 0; at < from; at += TRIB_CODEC_BLOCK) {
+        size_t count = from - at < TRIB_CODEC_BLOCK ? from - at : TRIB_CODEC_BLOCK;
         memset(block, 0, count * sizeof *block);
         trib_decoder_add(&decoder, count, 1.0f, block);
-        dot += k->dot(block, s->step + at, count);
+        if (from < n) squares += k->sum_squares(block, count);
+        if (step_squares > 0) dot += k->dot(block, s->step + at, count);
+        if (gradient != NULL) descent -= k->dot(block, gradient + at, count);
     }
     trib_free(block);
     trib_plain_release(&plain);
-    double value = dot / sqrt(step_squares * sum_squares);
-    return isfinite(value) ? (float)value : 0;
+    if (from < n) update->norm = sqrt(squares);
+    if (step_squares > 0) update->cosine = cosine_of(dot, sqrt(step_squares), update->norm);
+    if (gradient != NULL) update->effect = cosine_of(descent, a->gradient_norm, update->norm);
+    return TRIB_OK;
 }
 
-static void weigh(struct trib_aggregator *a, const struct session *s, const struct trib_msg *msg,
-                  struct trib_record *record) {
+static enum trib_reason reason_of(enum trib_rule_refusal refusal) {
+    switch (refusal) {
+    case TRIB_RULE_TAKEN: break;
+    case TRIB_RULE_NORM: return TRIB_REASON_NORM;
+    case TRIB_RULE_DIRECTION: return TRIB_REASON_DIRECTION;
+    case TRIB_RULE_QUARANTINE: return TRIB_REASON_QUARANTINE;
+    }
+    return TRIB_REASON_NONE;
+}
+
+/* What its device tells of its labels, if the plan wants that; a PUSH that says nothing takes it back. */
+static void look_at_labels(const struct trib_state *state, const struct trib_peer *peer,
+                           const struct trib_msg *msg, struct trib_record *record,
+                           struct trib_rule_update *update) {
+    static const struct trib_u64s nothing;
+    bool told = state->plan.tell_labels && peer->kind == TRIB_CHILD_DEVICE && msg->labels.count > 0;
+    const struct trib_u64s *labels = told ? &msg->labels : &nothing;
+    if (trib_state_labels_differ(peer, labels)) trib_rec_set(record, LABELS, labels, *labels);
+    if (!told) return;
+    trib_rec_set(record, DIVERGENCE, divergence, (float)trib_state_divergence(state, peer, labels));
+    update->divergence = (double)record->divergence;
+}
+
+/* What the rule makes of an update that is well-formed. TRIB_NOMEM: it could not be looked at. */
+static enum trib_status weigh(struct trib_aggregator *a, const struct session *s, const struct trib_msg *msg,
+                              const struct trib_codec *codec, const struct trib_blob *payload,
+                              double sum_squares, struct trib_record *record, enum trib_reason *reason) {
+    const struct trib_state *state = a->state;
+    const struct trib_peer *peer = trib_session_peer(a, s);
     uint64_t region = trib_msg_has(msg, REGION) && msg->region > 0 ? msg->region : msg->weight;
     struct trib_rule_update update = {.staleness = record->staleness,
                                       .weight = (double)msg->weight,
                                       .share = share_of(a, s, region),
-                                      .steps = (double)msg->steps};
-    struct trib_rule_weight weight = trib_rule_weigh(a->state->rule, &a->state->memory, &update);
+                                      .steps = (double)msg->steps,
+                                      .loss = (double)msg->loss,
+                                      .commits = state->commits,
+                                      .peer = &peer->rules};
+    enum trib_status status = look_at(a, codec, payload, sum_squares, &update);
+    if (status != TRIB_OK) return status;
+    look_at_labels(state, peer, msg, record, &update);
+    struct trib_rule_weight weight = trib_rule_weigh(state->rule, &state->memory, &update);
+    trib_rec_set(record, UPDATE_NORM, update_norm, (float)update.norm);
+    if (state->step != NULL) trib_rec_set(record, COSINE, cosine, (float)update.cosine);
+    if (update.effect < 0.0 || update.effect > 0.0)
+        trib_rec_set(record, EFFECT, effect, (float)update.effect);
+    *reason = reason_of(weight.refusal);
+    /* No record holds infinity: what is computed would not be what is replayed. */
+    if (*reason == TRIB_REASON_NONE && !isfinite(weight.applied)) *reason = TRIB_REASON_WEIGHT;
+    if (*reason != TRIB_REASON_NONE) return TRIB_OK;
     trib_rec_set(record, FACTOR, factor, weight.factor);
     trib_rec_set(record, APPLIED, applied, weight.applied);
     trib_rec_set(record, NORM_ADD, norm_add, weight.norm);
     trib_rec_set(record, REGION, region, region);
+    const struct trib_pending *older = trib_state_replaceable(state, peer);
+    if (older != NULL) trib_rec_set(record, SUPERSEDES, supersedes, older->number);
+    return TRIB_OK;
 }
 
 static void fill_record(struct trib_record *record, const struct trib_aggregator *a, const struct session *s,
@@ -207,6 +269,28 @@ static void drop_judged(struct trib_aggregator *a, struct session *s) {
     if (s->incoming.blob != NULL && s->incoming.number <= last) trib_aggregator_drop_incoming(a, s);
 }
 
+static void tell_quarantine(struct trib_aggregator *a, const struct session *s, uint64_t until) {
+    const struct trib_peer *peer = trib_session_peer(a, s);
+    if (peer->rules.until == until) return;
+    trib_aggregator_event(a, TRIB_LOG_WARN, "quarantine", "peer=%s trust=%.2f because=%s commits=%" PRIu64,
+                          peer->identity, (double)peer->rules.trust, trib_rule_term_name(peer->rules.weakest),
+                          peer->rules.until - a->state->commits);
+}
+
+/* Is it a reason that lies in the update, and not in when it came or what for? */
+static bool is_content(enum trib_reason reason) {
+    switch (reason) {
+    case TRIB_REASON_PAYLOAD:
+    case TRIB_REASON_NOT_FINITE:
+    case TRIB_REASON_CODEC:
+    case TRIB_REASON_WEIGHT:
+    case TRIB_REASON_NORM:
+    case TRIB_REASON_DIRECTION:
+    case TRIB_REASON_QUARANTINE: return true;
+    default: return false;
+    }
+}
+
 void trib_aggregator_judge(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                            struct trib_blob *payload, size_t wire_bytes) {
     const struct trib_state *state = a->state;
@@ -234,28 +318,37 @@ void trib_aggregator_judge(struct trib_aggregator *a, struct session *s, const s
         if (status == TRIB_OK && !isfinite((float)sqrt(sum_squares))) status = TRIB_LIMIT;
         if (status != TRIB_OK) reason = status == TRIB_LIMIT ? TRIB_REASON_NOT_FINITE : TRIB_REASON_PAYLOAD;
     }
-    if (reason == TRIB_REASON_NONE) {
-        trib_rec_set(&record, UPDATE_NORM, update_norm, (float)sqrt(sum_squares));
-        if (state->step != NULL)
-            trib_rec_set(&record, COSINE, cosine, cosine(a, codec, payload, sum_squares));
-        weigh(a, s, msg, &record);
-        record.payload = payload;
-    } else {
-        trib_rec_set(&record, REASON, reason, reason);
-    }
+    if (reason == TRIB_REASON_NONE) found = weigh(a, s, msg, codec, payload, sum_squares, &record, &reason);
     trib_codec_free(&own);
+    if (found == TRIB_NOMEM) {
+        trib_aggregator_out_of_memory(a, s, msg->number);
+        return;
+    }
+    bool content = is_content(reason);
+    if (content) a->presence[s->peer].declined = state->commits + 1;
+    if (reason != TRIB_REASON_NONE && !trib_aggregator_may_refuse(a, s, msg->number)) return;
+    if (reason == TRIB_REASON_NONE)
+        record.payload = payload;
+    else
+        trib_rec_set(&record, REASON, reason, reason);
     trib_rec_set(&record, VERDICT, verdict, reason == TRIB_REASON_NONE ? TRIB_ACCEPTED : TRIB_REFUSED);
+    const struct trib_peer *peer = trib_session_peer(a, s);
+    uint64_t region = peer->region, until = peer->rules.until;
     if (!trib_aggregator_record(a, &record)) return;
+    trib_aggregator_region_moved(a, s, region);
+    tell_quarantine(a, s, until);
     drop_judged(a, s);
     if (reason == TRIB_REASON_NONE) {
         a->status.accepted++;
         a->status.staleness_sum += staleness;
-        if (a->unwritten_told) a->unwritten_bytes += bytes;
-        uint64_t wake_ms;
-        trib_aggregator_commit_due(a, &wake_ms);
+        if (a->unwritten_told) a->unwritten_bytes += trib_blob_memory(payload);
     } else {
         a->status.refused++;
     }
+    uint64_t wake_ms;
+    trib_aggregator_commit_due(a, &wake_ms);
+    trib_cohort_answered(a, s, reason == TRIB_REASON_NONE, content ? 0.0f : msg->loss,
+                         content ? 0.0f : (float)sqrt(sum_squares));
     acknowledge(a, s, msg->number, trib_peer_verdict(trib_session_peer(a, s), msg->number));
 }
 

@@ -6,7 +6,10 @@
 #include "shared/base/alloc.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+enum { WHY_BYTES = 160 };
 
 static uint64_t interval(const struct trib_state *s) {
     return s->role == TRIB_ROLE_EDGE ? s->plan.publish_interval_ms : s->plan.global_interval_ms;
@@ -47,27 +50,48 @@ static void give_up(struct trib_aggregator *a) {
 /* Synchronous tiers: the next round begins when the parent's answer to the last forward is here. From the
  * commit on that a forward is due nothing is published either: that commit would be the newest base once the
  * answer has come, and given out while publish_interval keeps back the version that has the answer in it.
- * Commits before it (forward.updates, forward.interval) are rounds of the edge's own. */
+ * Commits before it (forward.updates, forward.commits, forward.interval) are rounds of the edge's own. */
 static bool on_hold(const struct trib_aggregator *a) {
     const struct trib_state *s = a->state;
     if (!s->plan.hold || s->role != TRIB_ROLE_EDGE) return false;
     if (s->held_count > 0) return true;
-    if (s->gathered.updates == 0) return false;
-    return s->gathered.updates >= s->plan.forward_updates ||
-           (s->plan.forward_ms > 0 && a->now_ms >= s->gathered.since_ms + s->plan.forward_ms);
+    uint64_t at_ms;
+    return trib_state_forward_due(s, a->now_ms, &at_ms);
+}
+
+/* Encodes what the children lack: the payload, its codec, and, where that was chosen, why. */
+static enum trib_status encode(struct trib_aggregator *a, struct trib_record *record, char why[WHY_BYTES],
+                               struct trib_error *err) {
+    const struct trib_state *s = a->state;
+    const struct trib_ladder_line line = trib_aggregator_line(a);
+    struct trib_model_reader reader;
+    struct trib_source source = trib_state_source(s, true, &reader);
+    struct trib_ladder_choice choice;
+    enum trib_status status =
+        trib_ladder_encode(s->ladder_pub, &line, &source, &record->payload, &choice, err);
+    if (status != TRIB_OK) return status;
+    const char *spec = trib_codec_spec(trib_ladder_codec(s->ladder_pub, choice.rung));
+    trib_rec_set(record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
+    if (trib_ladder_count(s->ladder_pub) == 1) return TRIB_OK;
+    int bytes = snprintf(why, WHY_BYTES, "reason=%s lost=%.4f bytes_per_s=%.0f waiting=%" PRIu64,
+                         choice.reason, choice.lost, line.bytes_per_s, line.waiting);
+    trib_rec_set(record, TEXT, text, ((struct trib_text){why, (size_t)bytes}));
+    if (choice.rung != line.before) /* the ledger has it with the version */
+        trib_outbox_event(a->outbox, a->state, a->now_ms, false, TRIB_LOG_INFO, "codec_chosen",
+                          "version=%" PRIu64 " codec=%s %s", record->version, spec, why);
+    return TRIB_OK;
 }
 
 static void publish(struct trib_aggregator *a) {
     struct trib_state *s = a->state;
     struct trib_record record = {.kind = TRIB_REC_PUBLISH};
+    char why[WHY_BYTES];
     trib_rec_set(&record, VERSION, version, s->version);
     if (s->exact_next) {
         trib_rec_set(&record, MODEL_KIND, model_kind, TRIB_MODEL_SNAPSHOT);
     } else {
-        struct trib_model_reader reader;
-        struct trib_source source = trib_state_source(s, true, &reader);
         struct trib_error err;
-        enum trib_status status = trib_codec_encode(s->codec_pub, &source, &record.payload, &err);
+        enum trib_status status = encode(a, &record, why, &err);
         if (status != TRIB_OK) {
             trib_aggregator_event(a, TRIB_LOG_ERROR, "publish_failed", "error=\"%s\"", err.text);
             if (status != TRIB_NOMEM) give_up(a); /* memory comes back */
@@ -78,8 +102,6 @@ static void publish(struct trib_aggregator *a) {
         trib_digest_chain(s->bases[s->base_count - 1].chain, trib_blob_data(record.payload),
                           trib_blob_size(record.payload), record.chain);
         record.present |= (uint64_t)1 << TRIB_R_CHAIN;
-        const char *spec = trib_codec_spec(s->codec_pub);
-        trib_rec_set(&record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     }
     trib_aggregator_forget_idle(a);
     a->postponed_ms = 0;
@@ -196,6 +218,9 @@ static void send_payload(struct trib_aggregator *a, struct session *session, con
     session->offered->held = trib_msg_has(pull, HELD_DIGEST);
     session->offered->held_version = pull->held_version;
     memcpy(session->offered->held_digest, pull->held_digest, sizeof pull->held_digest);
+    if (msg->codec.size == 0) return;
+    session->offered->codecs = a->codecs;
+    session->offered->msg.codec.data = session->offered->codecs.data;
 }
 
 /* Over a slow line, or one that is cut often, a child would never get to the end of a model if each time it
@@ -217,6 +242,7 @@ static bool offer_again(struct trib_aggregator *a, struct session *session, cons
     trib_msg_set(msg, SESSION, session, session->number);
     session->waiting = false;
     session->advanced = msg->to_version + 1;
+    trib_cohort_given(a, session);
     offer_payload(a, session, msg, payload);
     trib_blob_unref(&payload);
     return true;
@@ -228,16 +254,28 @@ static const struct trib_base *held_base(const struct trib_state *s, const struc
     return held != NULL && memcmp(held->chain, pull->held_digest, sizeof held->chain) == 0 ? held : NULL;
 }
 
-static void say_increments(struct trib_msg *msg, const struct trib_state *s, const struct trib_base *held,
+/* Which of the two a child expects depends on its own tier: a device at the cloud, an edge below another. And
+ * under auto(...) it knows of none. */
+static void say_codecs(struct trib_aggregator *a, struct trib_msg *msg, const struct trib_base *held,
+                       const struct trib_base *to) {
+    const struct trib_state *s = a->state;
+    if (strcmp(s->plan.codec_down, s->plan.codec_global) == 0 && trib_ladder_count(s->ladder_pub) == 1)
+        return;
+    a->codecs = (struct trib_specs_text){.size = 0};
+    bool said = true; /* else they would not have been joined (payloads.c) */
+    for (const struct trib_base *b = held + 1; said && b <= to; b++)
+        said = trib_specs_add(&a->codecs, trib_codec_spec(trib_ladder_codec(s->ladder_pub, b->rung)));
+    TRIB_ASSERT(said);
+    trib_msg_set(msg, CODEC, codec, ((struct trib_text){a->codecs.data, a->codecs.size}));
+}
+
+static void say_increments(struct trib_aggregator *a, struct trib_msg *msg, const struct trib_base *held,
                            const struct trib_base *to) {
+    const struct trib_state *s = a->state;
     trib_msg_set(msg, KIND, kind, TRIB_MODEL_INCREMENTS);
     msg->present |= (uint64_t)1 << TRIB_F_INCREMENTS;
     trib_msg_set(msg, FROM_VERSION, from_version, held->version);
-    /* Which of the two a child expects depends on its own tier: a device at the cloud, an edge below another.
-     */
-    const char *spec = trib_codec_spec(s->codec_pub);
-    if (strcmp(s->plan.codec_down, s->plan.codec_global) != 0)
-        trib_msg_set(msg, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
+    say_codecs(a, msg, held, to);
     memcpy(msg->from_digest, held->chain, sizeof msg->from_digest);
     msg->present |= (uint64_t)1 << TRIB_F_FROM_DIGEST;
     if (to->version != s->published || !s->published_digest_known ||
@@ -259,7 +297,7 @@ static bool answer(struct trib_aggregator *a, const struct trib_peer *peer, cons
         trib_msg_set(msg, KIND, kind, TRIB_MODEL_CURRENT);
     } else if (held != NULL && (*payload = trib_aggregator_increments(a, held, older_will_do,
                                                                       &msg->increments, to)) != NULL) {
-        say_increments(msg, s, held, *to);
+        say_increments(a, msg, held, *to);
     } else if (s->seed_published) {
         trib_msg_set(msg, KIND, kind, TRIB_MODEL_SEED);
         trib_msg_set(msg, SEED, seed, s->seed);
@@ -299,6 +337,8 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     trib_msg_set(&msg, FENCE, fence, s->fence);
     session->waiting = false;
     session->advanced = to->version + 1;
+    if (payload != NULL) session->before = msg.increments.count > 1 ? msg.increments.count - 1 : 0;
+    trib_cohort_given(a, session);
     send_payload(a, session, pull, &msg, payload);
     trib_blob_unref(&payload);
 }
@@ -312,7 +352,12 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
         (void)trib_aggregator_send(a, session->route, s->position, &bye, NULL);
         return;
     }
-    uint64_t at;
+    uint64_t at, wait_ms;
+    if (trib_msg_has(msg, RATE)) session->rate = msg->rate;
+    if (!trib_cohort_asked(a, session, msg, &wait_ms)) {
+        wait_for(a, session, wait_ms);
+        return;
+    }
     bool due = publish_due(a, &at), held = on_hold(a);
     if (due && !held && may_publish(a)) publish(a);
     /* Who has answered this version waits for the next: for ever in a round, else only if there is one that
@@ -323,6 +368,9 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
     if (answered && !trib_rule_synchronous(s->rule)) answered = newer;
     if (behind_fence(s) && !held)
         wait_for(a, session, a->store_retry_ms > 0 ? WAIT_MS : DRAIN_MS); /* for P, which is being sent */
+    else if (trib_rule_synchronous(s->rule) && trib_cohort_on(a) && s->version != s->published &&
+             !mid_round(s))
+        wait_for(a, session, DRAIN_MS); /* what it would be given is of the round before */
     else if (s->base_count == 0 || held || answered)
         wait_for(a, session, at != UINT64_MAX && at > a->now_ms ? at - a->now_ms : WAIT_MS);
     else
@@ -356,18 +404,24 @@ void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
      * rolled back to. */
     bool first = s->base_count == 0 || behind_fence(s);
     if (s->role == TRIB_ROLE_CLOUD && first && s->has_model && !s->stopped && may_publish(a)) publish(a);
-    if (a->advanced == s->version + 1 || !s->has_model) return; /* advanced: version + 1, so that 0 is none */
-    if (on_hold(a) || mid_round(s)) return;
+    if (!s->has_model || on_hold(a)) return;
+    if (mid_round(s)) { /* it was drawn for, but for a restart */
+        trib_cohort_begin(a);
+        return;
+    }
+    if (a->advanced == s->version + 1) return; /* advanced: version + 1, so that 0 is none */
     uint64_t at;
     if (!publish_due(a, &at) && at != UINT64_MAX) {
         *wake_ms = at;
         return;
     }
     a->advanced = s->version + 1;
+    trib_cohort_begin(a);
     for (size_t i = 0; i < a->session_count; i++) {
         struct session *session = &a->sessions[i];
         if (session->number == 0 || !(session->waiting || session->subscribed)) continue;
         if (session->advanced == s->version + 1) continue; /* it has that one */
+        if (trib_cohort_skips(a, session)) continue;
         session->waiting = false;
         struct trib_msg msg = {.type = TRIB_ADVANCE};
         trib_msg_set(&msg, SESSION, session, session->number);

@@ -9,8 +9,9 @@
 #endif
 
 enum {
-    HEAP_BLOCK_BYTES = 1024 * 1024,   /* larger ones are mapped on their own */
-    HEAP_KEEP_BYTES = 8 * 1024 * 1024 /* free at the end of a heap */
+    HEAP_BLOCK_BYTES = 1024 * 1024,    /* larger ones are mapped on their own */
+    HEAP_KEEP_BYTES = 8 * 1024 * 1024, /* free at the end of a heap */
+    SMALL_BYTES = 1024
 };
 
 static atomic_long fail_countdown = -1;
@@ -34,8 +35,14 @@ void trib_alloc_fail_after(long countdown) {
     atomic_store(&fail_countdown, countdown);
 }
 
+/* Small blocks come and go with every message. glibc keeps some of those at hand for malloc, but before 2.41
+ * not for calloc; large ones may come zeroed from the kernel. */
 void *trib_alloc(size_t bytes) {
-    return fails() ? NULL : calloc(1, bytes > 0 ? bytes : 1);
+    if (fails()) return NULL;
+    if (bytes > SMALL_BYTES) return calloc(1, bytes);
+    void *memory = malloc(bytes > 0 ? bytes : 1);
+    if (memory != NULL) memset(memory, 0, bytes);
+    return memory;
 }
 
 void *trib_alloc_array(size_t count, size_t item_bytes) {

@@ -4,6 +4,7 @@
 #ifndef TRIB_BASE_BLOB_H
 #define TRIB_BASE_BLOB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,17 @@ struct trib_blob *trib_blob_copy(const void *data, size_t bytes);
  * thread lets go last. On NULL nothing was taken and release is not called. */
 struct trib_blob *trib_blob_wrap(const void *data, size_t bytes, void (*release)(void *owner), void *owner);
 
+/* The same for bytes that are in a file and are seen at `data` once `write(owner, at, bytes...)` has put them
+ * there; its maker fills it through trib_blob_write. */
+struct trib_blob *trib_blob_wrap_file(const void *data, size_t bytes,
+                                      bool (*write)(void *owner, size_t at, const void *data, size_t bytes),
+                                      void (*release)(void *owner), void *owner);
+/* Puts bytes at `at`, inside the blob, by its maker alone and only while there is one reference. False: its
+ * file could not be written. */
+bool trib_blob_write(struct trib_blob *blob, size_t at, const void *data, size_t bytes);
+/* The owner that was wrapped, if it is one of those that `release` lets go; else NULL. */
+void *trib_blob_owner(const struct trib_blob *blob, void (*release)(void *owner));
+
 /* A part of a blob, which it keeps alive; NULL when memory runs out or the range is outside. */
 struct trib_blob *trib_blob_slice(struct trib_blob *blob, size_t offset, size_t bytes);
 
@@ -31,5 +43,6 @@ size_t trib_blob_refs(const struct trib_blob *blob);
 const uint8_t *trib_blob_data(const struct trib_blob *blob); /* NULL blob: NULL */
 uint8_t *trib_blob_mutable(struct trib_blob *blob);          /* only while there is one reference */
 size_t trib_blob_size(const struct trib_blob *blob);         /* NULL blob: 0 */
+size_t trib_blob_memory(const struct trib_blob *blob);       /* the same, but 0 of one that is in a file */
 
 #endif

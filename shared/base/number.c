@@ -137,3 +137,26 @@ const char *trib_format_ms(char out[TRIB_NUMBER_TEXT], uint64_t value) {
     (void)snprintf(out, TRIB_NUMBER_TEXT, "0");
     return out;
 }
+
+bool trib_parse_hex(const char *text, size_t size, void *out, size_t bytes) {
+    uint8_t *to = out;
+    if (size != 2 * bytes) return false;
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0) return false;
+        to[i / 2] = (uint8_t)(i % 2 == 0 ? digit << 4 : to[i / 2] | digit);
+    }
+    return true;
+}
+
+const char *trib_hex(const void *data, size_t bytes, char *out) {
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *from = data;
+    for (size_t i = 0; i < bytes; i++) {
+        out[2 * i] = digits[from[i] >> 4];
+        out[2 * i + 1] = digits[from[i] & 15];
+    }
+    out[2 * bytes] = 0;
+    return out;
+}

@@ -8,21 +8,36 @@
 
 #include <string.h>
 
+enum { INT_BLOCK = 256 };
+
 #define NO_PARAMS NULL, 0, TRIB_CODEC_VALUES, 0, NULL
 #define INTS      trib_int_params, TRIB_INT_PARAMS, TRIB_CODEC_VALUES, sizeof(struct trib_int_config), check_int
 #define LEVELS                                                                                               \
     trib_level_params, TRIB_LEVEL_PARAMS, TRIB_CODEC_VALUES, sizeof(struct trib_level_config), check_level
 
 static enum trib_status check_int(const char *name, const void *config, struct trib_error *err) {
-    return trib_check_block(name, ((const struct trib_int_config *)config)->block, err);
+    const struct trib_int_config *c = config;
+    if (strcmp(c->per, "block") != 0 && c->block != INT_BLOCK)
+        return trib_fail(err, TRIB_INVALID,
+                         "%s: block=%llu says what shares a scale, and so does per=%s; one "
+                         "of the two",
+                         name, (unsigned long long)c->block, c->per);
+    return trib_check_block(name, c->block, err);
 }
 
 static enum trib_status check_level(const char *name, const void *config, struct trib_error *err) {
     return trib_check_block(name, ((const struct trib_level_config *)config)->block, err);
 }
 
+/* Where the whole vector cannot be one block; the option has the bounds. */
+static enum trib_status check_power(const char *name, uint64_t block, struct trib_error *err) {
+    if ((block & (block - 1)) == 0) return TRIB_OK;
+    return trib_fail(err, TRIB_INVALID, "%s: a block of %llu, expected a power of two", name,
+                     (unsigned long long)block);
+}
+
 static enum trib_status check_ternary(const char *name, const void *config, struct trib_error *err) {
-    return trib_check_block(name, ((const struct trib_ternary_config *)config)->block, err);
+    return check_power(name, ((const struct trib_ternary_config *)config)->block, err);
 }
 
 static enum trib_status check_qsgd(const char *name, const void *config, struct trib_error *err) {
@@ -30,7 +45,7 @@ static enum trib_status check_qsgd(const char *name, const void *config, struct 
 }
 
 static enum trib_status check_rotate(const char *name, const void *config, struct trib_error *err) {
-    return trib_check_block(name, ((const struct trib_rotate_config *)config)->block, err);
+    return check_power(name, ((const struct trib_rotate_config *)config)->block, err);
 }
 
 static const struct trib_codec_row rows[] = {
@@ -58,6 +73,11 @@ static const struct trib_codec_row rows[] = {
     {"rotate", "a random rotation, behind which values are nearly normal", "rotate(block=512)+int4",
      trib_rotate_params, TRIB_ROTATE_PARAMS, TRIB_CODEC_ROTATE, sizeof(struct trib_rotate_config),
      check_rotate, NULL, NULL, NULL},
+    {"powersgd", "matrices as products of two thin ones", "powersgd(2)+int8", trib_powersgd_params,
+     TRIB_POWERSGD_PARAMS, TRIB_CODEC_REDUCE, sizeof(struct trib_powersgd_config), NULL, NULL, NULL, NULL},
+    {"rows", "only the largest rows of matrices and filters of convolutions", "rows(0.25)+int8+rice",
+     trib_topk_params, TRIB_TOPK_PARAMS, TRIB_CODEC_SELECT, sizeof(struct trib_topk_config), NULL, NULL,
+     &trib_codec_rows_kept, NULL},
     {"topk", "only the largest magnitudes, with their positions", "topk(0.05)+int8", trib_topk_params,
      TRIB_TOPK_PARAMS, TRIB_CODEC_SELECT, sizeof(struct trib_topk_config), NULL, NULL, &trib_codec_topk,
      NULL},
@@ -124,6 +144,7 @@ uint32_t trib_source_digest(const struct trib_source *source) {
 static size_t max_plain_bytes(const struct trib_codec *codec, size_t count) {
     TRIB_ASSERT(count <= SIZE_MAX / 64); /* no codec needs more than that many bytes a value */
     if (codec->layers != NULL) return trib_layers_max_bytes(codec->layers);
+    if (codec->reduce.row != NULL) return trib_lowrank_bytes(codec);
     return codec->select.row != NULL ? trib_sparse_max_bytes(codec, count) : trib_dense_bytes(codec, count);
 }
 
@@ -149,7 +170,8 @@ enum trib_status trib_encode_blocks(const char *name, const struct trib_source *
  * checksum's bits have no more to do with its large and small values than a counter's would. */
 static uint64_t seed_of(const struct trib_codec *codec, const struct trib_source *source) {
     const struct trib_codec_values *values = codec->values.row->values;
-    bool draws = codec->rotate.row != NULL || (values->draws != NULL && values->draws(&codec->values)) ||
+    bool draws = codec->rotate.row != NULL || codec->reduce.row != NULL ||
+                 (values->draws != NULL && values->draws(&codec->values)) ||
                  (codec->select.row != NULL && codec->select.row->select->position != NULL);
     return draws ? trib_source_digest(source) : 0;
 }
@@ -162,7 +184,8 @@ static enum trib_status encode_plain(const struct trib_codec *codec, const struc
     size_t bytes = max_plain_bytes(codec, source->count);
     struct trib_blob *blob = trib_blob_new(bytes);
     if (blob == NULL) return trib_fail(err, TRIB_NOMEM, "%s: no memory for %zu bytes", codec->spec, bytes);
-    enum trib_status status = trib_dense_encode(codec, source, seed, trib_blob_mutable(blob), err);
+    enum trib_status status = (codec->reduce.row != NULL ? trib_lowrank_encode : trib_dense_encode)(
+        codec, source, seed, trib_blob_mutable(blob), err);
     if (status != TRIB_OK) trib_blob_unref(&blob);
     *out = blob;
     return status;
@@ -195,7 +218,9 @@ static enum trib_status check_plain(const struct trib_codec *codec, const void *
     TRIB_ASSERT(count <= SIZE_MAX / 64);
     if (codec->layers != NULL) return trib_layers_check(codec->layers, data, bytes, sum_squares, err);
     if (codec->select.row != NULL) return trib_sparse_check(codec, data, bytes, count, sum_squares, err);
-    size_t expected = trib_dense_bytes(codec, count);
+    size_t expected = max_plain_bytes(codec, count);
+    if (bytes == expected && codec->reduce.row != NULL)
+        return trib_lowrank_check(codec, data, sum_squares, err);
     if (bytes == expected) return trib_dense_check(codec, data, count, sum_squares, err);
     return trib_fail(err, TRIB_INVALID, "%s: found %zu bytes, expected %zu for %zu values", codec->spec,
                      bytes, expected, count);
@@ -221,10 +246,21 @@ void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y)
     const struct trib_codec *codec = decoder->codec;
     if (codec->layers != NULL)
         trib_layers_add(decoder, n, a, y);
+    else if (codec->reduce.row != NULL)
+        trib_lowrank_add(codec, decoder->data, decoder->position, n, a, y);
     else if (codec->select.row != NULL)
         trib_sparse_add(decoder, n, a, y);
     else
         trib_dense_add(codec, decoder->data, decoder->count, decoder->position, n, a, y);
+    decoder->position += n;
+}
+
+void trib_decoder_skip(struct trib_decoder *decoder, size_t n) {
+    TRIB_ASSERT(n <= decoder->count - decoder->position);
+    if (decoder->codec->layers != NULL)
+        trib_layers_skip(decoder, n);
+    else if (decoder->codec->select.row != NULL)
+        trib_sparse_skip(decoder, n);
     decoder->position += n;
 }
 

@@ -3,7 +3,7 @@
  * so that a model can be computed block by block. A codec is chosen by a spec of one or more stages, each
  * working on what the one before leaves:
  *
- *     [select +] [rotate +] VALUES [+ positions] [+ zstd]   f32   rotate+1bit   topk(0.01)+int8+rice
+ *     [reduce | select +] [rotate +] VALUES [+ positions] [+ zstd]   f32   rotate+1bit   topk(0.01)+int8+rice
  *
  * or layer(conv=int8, else=topk(0.01)+int8) [+ zstd], a codec for each tensor.
  *
@@ -17,11 +17,13 @@
  *         value = scale * q. scale = max|x| / 127 (the next float below it where scale * 127 would overflow),
  *         q = clamp(round_half_even(x * (1 / scale))), all in f32. Where 1 / scale is not finite (a block of
  *         zeros, or of magnitudes below 4e-37) scale and all q are 0.
- *   int4, int2, int8 with other parameters   blocks as in packed.h; uniform.c
+ *   int4, int2, int8 with other parameters   blocks as in packed.h; uniform.c, grouped.c
  *   1bit, 2bit, 3bit, 4bit   blocks as in packed.h; levels.c
  *   rotate  u32 seed, then the rotated values by the code behind the `+`; rotate.h
  *   zstd  the whole encoding, compressed; lossless.c
  *   layer  the encodings of the runs of tensors; layer.c
+ *   powersgd  of each matrix two thin factors, by the code behind the `+`; lowrank.c
+ *   rows  u32 rows, their numbers as topk's positions, then their values by the code behind the `+`; rows.c
  *   topk  u32 k = min(count, max(1, ceil(fraction * count))), computed in double; k positions in ascending
  *         order, each as its distance from the one before (the first: from 0), LEB128 in as few bytes as
  *         possible; then the k values by the code behind the `+`. The k largest magnitudes; of equal ones the
@@ -57,8 +59,8 @@ struct trib_codec; /* a parsed spec; immutable, may be shared between threads */
 /* Parses a spec; says where it went wrong and the nearest valid name. Free with trib_codec_free. */
 enum trib_status trib_codec_new(const char *spec, struct trib_codec **out,
                                 struct trib_error *err) TRIB_MUST_USE;
-/* The same for the model that the codec shall be used for, which layer(...) needs to know: without a schema
- * it is TRIB_UNSUPPORTED. The schema is not kept. */
+/* The same for the model that the codec shall be used for, which layer(...) and all that looks at rows or
+ * tensors need to know: without a schema they are TRIB_UNSUPPORTED. The schema is not kept. */
 enum trib_status trib_codec_new_for(const char *spec, const struct trib_schema *schema,
                                     struct trib_codec **out, struct trib_error *err) TRIB_MUST_USE;
 void trib_codec_free(struct trib_codec **codec);
@@ -108,6 +110,7 @@ struct trib_decoder {
      * values begin, how far the positions are read */
     struct trib_decoder_sparse {
         size_t kept, next, at, values, cursor;
+        size_t value; /* where rows are kept: the first value of the next one among those that are sent */
     } sparse;
     /* ... and where tensors have codecs of their own: which run of them, where its bytes begin, how many */
     size_t run, offset, run_bytes;
@@ -115,10 +118,14 @@ struct trib_decoder {
 void trib_decoder_start(struct trib_decoder *decoder, const struct trib_codec *codec, const void *data,
                         size_t bytes, size_t count);
 void trib_decoder_add(struct trib_decoder *decoder, size_t n, float a, float *y);
+/* Only position += n: for a decoder that serves a range of the vector. Takes no time with codes that give
+ * every value its bytes, and some for each position kept with the others. */
+void trib_decoder_skip(struct trib_decoder *decoder, size_t n);
 
 /* The table, for --help, docs and the conformance test. Kinds are in the order of a spec's stages. */
 enum trib_codec_kind {
     TRIB_CODEC_LAYERS,    /* codecs for tensors; stands alone */
+    TRIB_CODEC_REDUCE,    /* makes the vector shorter; a value code follows */
     TRIB_CODEC_SELECT,    /* keeps some positions; a value code follows */
     TRIB_CODEC_ROTATE,    /* changes the values; a value code follows */
     TRIB_CODEC_VALUES,    /* gives every value its bytes; in every spec */

@@ -3,9 +3,10 @@
  *
  * A spec is a row of stages, each of which works on what the one before leaves:
  *
- *     [select +] [rotate +] VALUES [+ positions] [+ zstd]      topk(0.01)+rotate+1bit+rice
+ *     [reduce | select +] [rotate +] VALUES [+ positions] [+ zstd]      topk(0.01)+rotate+1bit+rice
  *
- * select keeps a part of the vector, a source of k values and their positions. rotate turns a source into
+ * reduce makes a shorter vector of it. select keeps a part of the vector, a source of k values and their
+ * positions. rotate turns a source into
  * another of the same length. VALUES gives every value its bytes; the positions have a code of their own. A
  * new code is one file with one of these structs, a line for it at the end of this header and its row. */
 #ifndef TRIB_CODEC_ROW_H
@@ -19,7 +20,8 @@
 struct trib_stage {
     const struct trib_codec_row *row;
     void *config;
-    bool implied; /* not in the spec's text */
+    bool implied;                   /* not in the spec's text */
+    const struct trib_lines *lines; /* the model's tensors, for stages that look at rows; else NULL */
 };
 
 /* A code of values. The size depends on the count alone, and any range can be decoded on its own. `data` is
@@ -38,6 +40,8 @@ struct trib_codec_values {
     /* Does this code, with these parameters, draw lots? NULL: never. */
     bool (*draws)(const struct trib_stage *stage);
     const struct trib_packed *packed; /* of a code that is described by packed.h */
+    /* Does this code, with these parameters, look at tensors (stage->lines)? NULL: never. */
+    bool (*by_tensor)(const struct trib_stage *stage);
 };
 
 /* The part of a vector that is kept: positions ascend. */
@@ -56,6 +60,7 @@ struct trib_codec_select {
                                uint64_t seed, struct trib_kept *out, struct trib_error *err);
     /* Where the positions follow from a number: the position of kept value `index`. NULL: they are sent. */
     size_t (*position)(uint64_t seed, size_t index, size_t kept, size_t count);
+    bool rows; /* positions are those of rows (rows.h), and `count` values of theirs follow */
 };
 
 /* How positions are written. Reading them is in ascending order, from `cursor`, which is the code's own. */
@@ -75,9 +80,17 @@ struct trib_layers;
 
 struct trib_codec {
     char spec[TRIB_CODEC_MAX_SPEC];
-    struct trib_stage select, rotate, values, positions, lossless;
+    struct trib_stage reduce, select, rotate, values, positions, lossless;
+    struct trib_lines *lines;   /* owned; where a stage looks at tensors */
     struct trib_layers *layers; /* in place of all of these (layer.h), or NULL */
 };
+
+/* Does it look at the model's tensors? */
+bool trib_codec_by_tensor(const struct trib_codec *codec);
+/* A codec for some neighbouring tensors of a model; NULL: for any vector (TRIB_UNSUPPORTED where it looks at
+ * tensors). */
+enum trib_status trib_codec_new_bound(const char *spec, const struct trib_tensor *tensors, size_t count,
+                                      struct trib_codec **out, struct trib_error *err) TRIB_MUST_USE;
 
 /* ---- what stands behind select: rotate and values (dense.c) ---- */
 
@@ -98,6 +111,17 @@ enum trib_status trib_sparse_check(const struct trib_codec *codec, const uint8_t
                                    size_t count, double *sum_squares, struct trib_error *err);
 void trib_sparse_start(struct trib_decoder *decoder);
 void trib_sparse_add(struct trib_decoder *decoder, size_t n, float a, float *y);
+void trib_sparse_skip(struct trib_decoder *decoder, size_t n);
+
+/* ---- a codec with a reduce stage (lowrank.c) ---- */
+
+size_t trib_lowrank_bytes(const struct trib_codec *codec);
+enum trib_status trib_lowrank_encode(const struct trib_codec *codec, const struct trib_source *source,
+                                     uint64_t seed, uint8_t *out, struct trib_error *err);
+enum trib_status trib_lowrank_check(const struct trib_codec *codec, const uint8_t *data, double *sum_squares,
+                                    struct trib_error *err);
+void trib_lowrank_add(const struct trib_codec *codec, const uint8_t *data, size_t first, size_t n, float a,
+                      float *y);
 
 /* ---- in common ---- */
 
@@ -117,7 +141,8 @@ uint32_t trib_source_digest(const struct trib_source *source);
 extern const struct trib_codec_values trib_codec_f32, trib_codec_f16, trib_codec_bf16, trib_codec_int8,
     trib_codec_int4, trib_codec_int2, trib_codec_1bit, trib_codec_2bit, trib_codec_3bit, trib_codec_4bit,
     trib_codec_ternary, trib_codec_qsgd, trib_codec_kmeans;
-extern const struct trib_codec_select trib_codec_topk, trib_codec_threshold, trib_codec_randomk;
+extern const struct trib_codec_select trib_codec_topk, trib_codec_threshold, trib_codec_randomk,
+    trib_codec_rows_kept;
 extern const struct trib_codec_positions trib_codec_leb, trib_codec_rice;
 
 struct trib_topk_config {
@@ -154,8 +179,9 @@ struct trib_int_config {
     uint64_t block; /* 0: the whole vector */
     bool zero;      /* a zero point beside the scale */
     char *round;    /* "nearest", "stochastic" */
+    char *per;      /* "block", "tensor", "channel": what shares a scale */
 };
-enum { TRIB_INT_PARAMS = 3 };
+enum { TRIB_INT_PARAMS = 4 };
 extern const struct trib_option trib_int_params[TRIB_INT_PARAMS];
 
 struct trib_level_config {
@@ -164,6 +190,12 @@ struct trib_level_config {
 };
 enum { TRIB_LEVEL_PARAMS = 2 };
 extern const struct trib_option trib_level_params[TRIB_LEVEL_PARAMS];
+
+struct trib_powersgd_config {
+    uint64_t rank, iterations;
+};
+enum { TRIB_POWERSGD_PARAMS = 2 };
+extern const struct trib_option trib_powersgd_params[TRIB_POWERSGD_PARAMS];
 
 struct trib_rotate_config {
     uint64_t block;

@@ -62,4 +62,4 @@ static void add(const struct trib_stage *stage, const uint8_t *data, size_t coun
     }
 }
 
-const struct trib_codec_values trib_codec_f32 = {bytes, encode, check, add, NULL, NULL};
+const struct trib_codec_values trib_codec_f32 = {bytes, encode, check, add, NULL, NULL, NULL};

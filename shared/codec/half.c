@@ -120,5 +120,5 @@ static void add_bf16(const struct trib_stage *stage, const uint8_t *data, size_t
     add(trib_kernels()->add_bf16, data + first * sizeof(uint16_t), n, a, y);
 }
 
-const struct trib_codec_values trib_codec_f16 = {bytes, encode_f16, check_f16, add_f16, NULL, NULL};
-const struct trib_codec_values trib_codec_bf16 = {bytes, encode_bf16, check_bf16, add_bf16, NULL, NULL};
+const struct trib_codec_values trib_codec_f16 = {bytes, encode_f16, check_f16, add_f16, NULL, NULL, NULL};
+const struct trib_codec_values trib_codec_bf16 = {bytes, encode_bf16, check_bf16, add_bf16, NULL, NULL, NULL};

@@ -3,6 +3,8 @@
  * one of the codes of uniform.c. */
 #include "shared/codec/uniform.h"
 
+#include "shared/codec/grouped.h"
+
 #include "shared/base/bytes.h"
 #include "shared/kernels/kernels.h"
 
@@ -14,11 +16,12 @@ enum { BLOCK = 256, SCALE_BYTES = sizeof(float), BLOCK_BYTES = SCALE_BYTES + BLO
 
 static bool plain(const struct trib_stage *stage) {
     const struct trib_int_config *config = stage->config;
-    return config->block == BLOCK && !config->zero && !trib_uniform_stochastic(config);
+    return config->block == BLOCK && !config->zero && !trib_uniform_stochastic(config) &&
+           !trib_grouped(stage);
 }
 
 static size_t bytes(const struct trib_stage *stage, size_t count) {
-    if (!plain(stage)) return trib_packed_bytes(stage, count);
+    if (!plain(stage)) return trib_uniform_int8.bytes(stage, count);
     return count + (count + BLOCK - 1) / BLOCK * SCALE_BYTES;
 }
 
@@ -54,7 +57,7 @@ static bool encode_block(uint8_t *data, size_t first, const float *values, size_
 
 static enum trib_status encode(const struct trib_stage *stage, const struct trib_source *source,
                                uint64_t seed, uint8_t *out, struct trib_error *err) {
-    if (!plain(stage)) return trib_packed_encode(stage, source, seed, out, err);
+    if (!plain(stage)) return trib_uniform_int8.encode(stage, source, seed, out, err);
     return trib_encode_blocks("int8", source, out, encode_block, err);
 }
 
@@ -68,7 +71,7 @@ static enum trib_status check_scale(float scale, size_t block, struct trib_error
 
 static enum trib_status check(const struct trib_stage *stage, const uint8_t *data, size_t count,
                               double *sum_squares, struct trib_error *err) {
-    if (!plain(stage)) return trib_packed_check(stage, data, count, sum_squares, err);
+    if (!plain(stage)) return trib_uniform_int8.check(stage, data, count, sum_squares, err);
     const struct trib_kernels *kernels = trib_kernels();
     double sum = 0.0;
     for (size_t at = 0, n; at < count; at += n) {
@@ -96,7 +99,7 @@ static enum trib_status check(const struct trib_stage *stage, const uint8_t *dat
 static void add(const struct trib_stage *stage, const uint8_t *data, size_t count, size_t first, size_t n,
                 float a, float *y) {
     if (!plain(stage)) {
-        trib_packed_add(stage, data, count, first, n, a, y);
+        trib_uniform_int8.add(stage, data, count, first, n, a, y);
         return;
     }
     const struct trib_kernels *kernels = trib_kernels();
@@ -108,4 +111,4 @@ static void add(const struct trib_stage *stage, const uint8_t *data, size_t coun
 }
 
 const struct trib_codec_values trib_codec_int8 = {
-    bytes, encode, check, add, trib_uniform_draws, &trib_packed_int8};
+    bytes, encode, check, add, trib_uniform_draws, &trib_packed_int8, trib_grouped};

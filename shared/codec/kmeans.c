@@ -131,4 +131,4 @@ static enum trib_status levels(const void *config, const uint8_t *header, float 
 
 static const struct trib_packed packed = {shape, begin, quantise, NULL, levels, survey};
 const struct trib_codec_values trib_codec_kmeans = {
-    trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, NULL, &packed};
+    trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, NULL, &packed, NULL};

@@ -9,6 +9,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/buf.h"
 #include "shared/base/bytes.h"
+#include "shared/codec/lines.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@ void trib_layers_free(struct trib_layers **layers) {
     *layers = NULL;
     if (l == NULL) return;
     for (size_t i = 0; i < l->entry_count; i++) trib_codec_free(&l->entries[i].codec);
+    for (size_t i = 0; i < l->run_count; i++) trib_codec_free(&l->runs[i].own);
     trib_free(l->runs);
     trib_free(l);
 }
@@ -36,6 +38,20 @@ static size_t entry_of(const struct trib_layers *layers, const char *name) {
     return i;
 }
 
+/* Codecs that look at tensors, for the runs that have one. */
+static enum trib_status own_codecs(struct trib_layers *layers, const struct trib_schema *schema,
+                                   struct trib_error *err) {
+    for (size_t i = 0; i < layers->run_count; i++) {
+        struct trib_layer_run *run = &layers->runs[i];
+        if (!trib_codec_by_tensor(run->codec)) continue;
+        enum trib_status status = trib_codec_new_bound(run->codec->spec, schema->tensors + run->first_tensor,
+                                                       run->tensor_count, &run->own, err);
+        if (status != TRIB_OK) return status;
+        run->codec = run->own;
+    }
+    return TRIB_OK;
+}
+
 enum trib_status trib_layers_bind(struct trib_layers *layers, const struct trib_schema *schema,
                                   struct trib_error *err) {
     bool used[TRIB_LAYER_ENTRIES] = {false};
@@ -50,9 +66,10 @@ enum trib_status trib_layers_bind(struct trib_layers *layers, const struct trib_
                              tensor->name);
         used[entry] = true;
         if (entry != last)
-            layers->runs[layers->run_count++] =
-                (struct trib_layer_run){.codec = layers->entries[entry].codec, .first = tensor->offset};
+            layers->runs[layers->run_count++] = (struct trib_layer_run){
+                .codec = layers->entries[entry].codec, .first = tensor->offset, .first_tensor = t};
         layers->runs[layers->run_count - 1].count += tensor->count;
+        layers->runs[layers->run_count - 1].tensor_count++;
         last = entry;
     }
     for (size_t i = 0; i < layers->entry_count; i++)
@@ -60,7 +77,7 @@ enum trib_status trib_layers_bind(struct trib_layers *layers, const struct trib_
             return trib_fail(
                 err, TRIB_INVALID, "layer: no tensor is left whose name begins with %s; the first is %s",
                 layers->entries[i].prefix, schema->tensor_count > 0 ? schema->tensors[0].name : "none");
-    return TRIB_OK;
+    return own_codecs(layers, schema, err);
 }
 
 static bool has_length(const struct trib_layer_run *run) {
@@ -81,10 +98,7 @@ size_t trib_layers_max_bytes(const struct trib_layers *layers) {
 static enum trib_status encode_run(const struct trib_layer_run *run, const struct trib_source *source,
                                    float *room, struct trib_buf *out, struct trib_error *err) {
     struct trib_blob *blob = NULL;
-    for (size_t at = 0, n; at < run->count; at += n) {
-        n = run->count - at < TRIB_CODEC_BLOCK ? run->count - at : TRIB_CODEC_BLOCK;
-        source->read(source->ctx, run->first + at, n, room + at);
-    }
+    trib_source_copy(source, run->first, run->count, room);
     struct trib_source copy = trib_source_floats(room, run->count);
     enum trib_status status = trib_codec_encode(run->codec, &copy, &blob, err);
     if (status != TRIB_OK) return status;
@@ -163,7 +177,8 @@ static void start_run(struct trib_decoder *d, struct trib_decoder *inner) {
     d->run_bytes = size;
 }
 
-void trib_layers_add(struct trib_decoder *d, size_t n, float a, float *y) {
+/* y[i] += a * value for the next n values; y = NULL: passes over them. */
+static void go_on(struct trib_decoder *d, size_t n, float a, float *y) {
     const struct trib_layers *layers = d->codec->layers;
     for (size_t at = d->position, end = at + n, m; at < end; at += m) {
         const struct trib_layer_run *run = &layers->runs[d->run];
@@ -175,10 +190,21 @@ void trib_layers_add(struct trib_decoder *d, size_t n, float a, float *y) {
                                      .sparse = d->sparse};
         if (at == run->first) start_run(d, &inner);
         m = run->first + run->count < end ? run->first + run->count - at : end - at;
-        trib_decoder_add(&inner, m, a, y + (at - d->position));
+        if (y != NULL)
+            trib_decoder_add(&inner, m, a, y + (at - d->position));
+        else
+            trib_decoder_skip(&inner, m);
         d->sparse = inner.sparse;
         if (inner.position < run->count) continue;
         d->offset += d->run_bytes;
         d->run++;
     }
+}
+
+void trib_layers_add(struct trib_decoder *d, size_t n, float a, float *y) {
+    go_on(d, n, a, y);
+}
+
+void trib_layers_skip(struct trib_decoder *d, size_t n) {
+    go_on(d, n, 0.0F, NULL);
 }

@@ -14,7 +14,9 @@ struct trib_layer_entry {
 /* Tensors that stand behind each other and have one codec. */
 struct trib_layer_run {
     const struct trib_codec *codec;
-    size_t first, count; /* parameters */
+    struct trib_codec *own; /* owned: codec, where it looks at this run's tensors; else NULL */
+    size_t first, count;    /* parameters */
+    size_t first_tensor, tensor_count;
 };
 
 struct trib_layers {
@@ -33,5 +35,6 @@ enum trib_status trib_layers_encode(const struct trib_layers *layers, const stru
 enum trib_status trib_layers_check(const struct trib_layers *layers, const uint8_t *data, size_t bytes,
                                    double *sum_squares, struct trib_error *err);
 void trib_layers_add(struct trib_decoder *decoder, size_t n, float a, float *y);
+void trib_layers_skip(struct trib_decoder *decoder, size_t n);
 
 #endif

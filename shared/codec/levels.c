@@ -134,7 +134,7 @@ static enum trib_status levels(unsigned bits, const char *name, const uint8_t *h
     static const struct trib_packed packed_##N = {shape_##N,  begin_##N,  quantise_##N,                      \
                                                   finish_##N, levels_##N, NULL};                             \
     const struct trib_codec_values trib_codec_##N##bit = {                                                   \
-        trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, NULL, &packed_##N};
+        trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, NULL, &packed_##N, NULL};
 
 LEVEL_CODE(1)
 LEVEL_CODE(2)

@@ -88,4 +88,4 @@ static bool draws(const struct trib_stage *stage) {
 
 static const struct trib_packed packed = {shape, begin, quantise, finish, levels, NULL};
 const struct trib_codec_values trib_codec_qsgd = {
-    trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, draws, &packed};
+    trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, draws, &packed, NULL};

@@ -75,7 +75,7 @@ static enum trib_status choose_above(const struct trib_stage *stage, const struc
     return TRIB_OK;
 }
 
-const struct trib_codec_select trib_codec_threshold = {all, false, choose_above, NULL};
+const struct trib_codec_select trib_codec_threshold = {all, false, choose_above, NULL, false};
 
 /* ---- by lot ---- */
 
@@ -111,4 +111,4 @@ static size_t random_most(const struct trib_stage *stage, size_t count) {
     return trib_codec_topk.most(stage, count);
 }
 
-const struct trib_codec_select trib_codec_randomk = {random_most, true, choose_random, position};
+const struct trib_codec_select trib_codec_randomk = {random_most, true, choose_random, position, false};

@@ -1,5 +1,6 @@
 /* Codec specs: stages with a `+` between them, in the order of their kinds. */
 #include "shared/codec/layer.h"
+#include "shared/codec/lines.h"
 
 #include "shared/base/alloc.h"
 #include "shared/base/number.h"
@@ -11,7 +12,7 @@
 
 enum { MOST_ROWS = 64 };
 
-#define FORM "[select+][rotate+]VALUES[+positions][+zstd], or layer(...)[+zstd]"
+#define FORM "[reduce+ or select+][rotate+]VALUES[+positions][+zstd], or layer(...)[+zstd]"
 
 struct found {
     const char *name, *args;
@@ -29,6 +30,9 @@ static enum trib_status unknown(const struct found *stage, struct trib_error *er
         names[i] = rows[i].name;
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
     }
+    if (strcmp(word, "auto") == 0)
+        return trib_fail(err, TRIB_INVALID,
+                         "auto(...) stands alone as a codec of the plan, and is no part of another");
     const char *nearest = trib_nearest(word, names, count < MOST_ROWS ? count : MOST_ROWS);
     if (nearest != NULL)
         return trib_fail(err, TRIB_INVALID, "no codec is called %s; did you mean %s?", word, nearest);
@@ -125,6 +129,7 @@ static void append_params(struct text *text, const struct trib_stage *stage) {
 
 static struct trib_stage *stage_of(struct trib_codec *codec, enum trib_codec_kind kind) {
     switch (kind) {
+    case TRIB_CODEC_REDUCE: return &codec->reduce;
     case TRIB_CODEC_SELECT: return &codec->select;
     case TRIB_CODEC_ROTATE: return &codec->rotate;
     case TRIB_CODEC_VALUES: return &codec->values;
@@ -232,7 +237,8 @@ static enum trib_status place(struct trib_codec *codec, const char *spec, size_t
                               struct trib_error *err) {
     const struct trib_codec_row *row = found->row;
     if (last != NULL &&
-        (row->kind <= last->kind || (last->kind == TRIB_CODEC_LAYERS && row->kind != TRIB_CODEC_LOSSLESS)))
+        (row->kind <= last->kind || (last->kind == TRIB_CODEC_LAYERS && row->kind != TRIB_CODEC_LOSSLESS) ||
+         (last->kind == TRIB_CODEC_REDUCE && row->kind == TRIB_CODEC_SELECT)))
         return trib_fail(err, TRIB_INVALID, "codec %s: %s (character %zu) cannot follow %s; a codec is " FORM,
                          spec, row->name, at + 1, last->name);
     if (row->kind == TRIB_CODEC_POSITIONS &&
@@ -243,6 +249,18 @@ static enum trib_status place(struct trib_codec *codec, const char *spec, size_t
                          spec, row->name, at + 1, row->example);
     if (row->kind == TRIB_CODEC_LAYERS) return read_layers(codec, found, err);
     return read_config(found, stage_of(codec, row->kind), err);
+}
+
+static bool values_by_tensor(const struct trib_codec *codec) {
+    if (codec->values.row == NULL || codec->values.row->values->by_tensor == NULL) return false;
+    return codec->values.row->values->by_tensor(&codec->values);
+}
+
+/* The row of the first stage of a codec without layers. */
+static const struct trib_codec_row *first_row(const struct trib_codec *codec) {
+    if (codec->reduce.row != NULL) return codec->reduce.row;
+    if (codec->select.row != NULL) return codec->select.row;
+    return codec->rotate.row != NULL ? codec->rotate.row : codec->values.row;
 }
 
 static enum trib_status parse(struct trib_codec *codec, const char *spec, bool inside,
@@ -271,22 +289,58 @@ static enum trib_status parse(struct trib_codec *codec, const char *spec, bool i
                          last->name, last->example);
     if (codec->select.row != NULL && codec->positions.row == NULL)
         codec->positions = (struct trib_stage){.row = row_named("leb"), .implied = true};
+    if (values_by_tensor(codec) && codec->values.row != first_row(codec))
+        return trib_fail(err, TRIB_INVALID,
+                         "codec %s: %s has no tensors to look at behind %s; drop its per, or what stands "
+                         "before it",
+                         spec, codec->values.row->name, first_row(codec)->name);
     return write_spec(codec, err);
 }
 
-enum trib_status trib_codec_new_for(const char *spec, const struct trib_schema *schema,
-                                    struct trib_codec **out, struct trib_error *err) {
+bool trib_codec_by_tensor(const struct trib_codec *codec) {
+    return codec->reduce.row != NULL || (codec->select.row != NULL && codec->select.row->select->rows) ||
+           values_by_tensor(codec);
+}
+
+static enum trib_status bind(struct trib_codec *codec, const struct trib_tensor *tensors, size_t count,
+                             struct trib_error *err) {
+    if (!trib_codec_by_tensor(codec)) return TRIB_OK;
+    if (tensors == NULL)
+        return trib_fail(err, TRIB_UNSUPPORTED, "codec %s is for a model's tensors", codec->spec);
+    enum trib_status status = trib_lines_new(tensors, count, &codec->lines, err);
+    codec->reduce.lines = codec->select.lines = codec->values.lines = codec->lines;
+    return status;
+}
+
+static enum trib_status new_codec(const char *spec, const struct trib_schema *schema,
+                                  const struct trib_tensor *tensors, size_t count, struct trib_codec **out,
+                                  struct trib_error *err) {
     struct trib_codec *codec = trib_alloc(sizeof *codec);
     if (codec == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a codec");
     enum trib_status status = parse(codec, spec, false, err);
     if (status == TRIB_OK && codec->layers != NULL)
         status = schema != NULL ? trib_layers_bind(codec->layers, schema, err)
                                 : trib_fail(err, TRIB_UNSUPPORTED, "codec %s is for a model's tensors", spec);
+    if (status == TRIB_OK) status = bind(codec, tensors, count, err);
     if (status != TRIB_OK)
         trib_codec_free(&codec);
     else
         *out = codec;
     return status;
+}
+
+enum trib_status trib_codec_new_for(const char *spec, const struct trib_schema *schema,
+                                    struct trib_codec **out, struct trib_error *err) {
+    static const struct trib_tensor none;
+    const struct trib_tensor *tensors = schema == NULL            ? NULL
+                                        : schema->tensors != NULL ? schema->tensors
+                                                                  : &none;
+    return new_codec(spec, schema, tensors, schema != NULL ? schema->tensor_count : 0, out, err);
+}
+
+enum trib_status trib_codec_new_bound(const char *spec, const struct trib_tensor *tensors, size_t count,
+                                      struct trib_codec **out, struct trib_error *err) {
+    return new_codec(spec, NULL, tensors, count, out, err);
 }
 
 enum trib_status trib_codec_new(const char *spec, struct trib_codec **out, struct trib_error *err) {
@@ -306,6 +360,7 @@ void trib_codec_free(struct trib_codec **codec) {
     if (c == NULL) return;
     for (unsigned kind = 0; kind < TRIB_CODEC_KINDS; kind++) release_stage(stage_of(c, kind));
     trib_layers_free(&c->layers);
+    trib_lines_free(&c->lines);
     trib_free(c);
 }
 

@@ -73,4 +73,4 @@ static enum trib_status levels(const void *config, const uint8_t *header, float 
 
 static const struct trib_packed packed = {shape, begin, quantise, finish, levels, NULL};
 const struct trib_codec_values trib_codec_ternary = {
-    trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, NULL, &packed};
+    trib_packed_bytes, trib_packed_encode, trib_packed_check, trib_packed_add, NULL, &packed, NULL};

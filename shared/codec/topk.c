@@ -126,4 +126,4 @@ static enum trib_status choose(const struct trib_stage *stage, const struct trib
     return TRIB_OK;
 }
 
-const struct trib_codec_select trib_codec_topk = {kept_of, true, choose, NULL};
+const struct trib_codec_select trib_codec_topk = {kept_of, true, choose, NULL, false};

@@ -10,6 +10,8 @@
  * costs it its lack of bias, which matters only where errors are not fed back.) */
 #include "shared/codec/uniform.h"
 
+#include "shared/codec/grouped.h"
+
 #include "shared/base/bytes.h"
 #include "shared/base/rng.h"
 #include "shared/kernels/kernels.h"
@@ -19,6 +21,7 @@
 #include <string.h>
 
 static const char *const rounds[] = {"nearest", "stochastic", NULL};
+static const char *const sharing[] = {"block", "tensor", "channel", NULL};
 
 const struct trib_option trib_int_params[TRIB_INT_PARAMS] = {
     {.name = "block",
@@ -38,6 +41,13 @@ const struct trib_option trib_int_params[TRIB_INT_PARAMS] = {
      .fallback = "nearest",
      .choices = rounds,
      .help = "To the nearest level, or stochastic: up or down by lot."},
+    {.name = "per",
+     .type = TRIB_OPT_CHOICE,
+     .offset = offsetof(struct trib_int_config, per),
+     .fallback = "block",
+     .choices = sharing,
+     .help = "What shares a scale: block values, a tensor, or a channel (a row of a matrix, a convolution's "
+             "filter)."},
 };
 
 bool trib_uniform_stochastic(const struct trib_int_config *config) {
@@ -218,7 +228,34 @@ INT_CODE(8)
 INT_CODE(4)
 INT_CODE(2)
 
-const struct trib_codec_values trib_codec_int4 = {trib_packed_bytes, trib_packed_encode, trib_packed_check,
-                                                  trib_packed_add,   trib_uniform_draws, &trib_packed_int4};
-const struct trib_codec_values trib_codec_int2 = {trib_packed_bytes, trib_packed_encode, trib_packed_check,
-                                                  trib_packed_add,   trib_uniform_draws, &trib_packed_int2};
+static size_t bytes(const struct trib_stage *stage, size_t count) {
+    return trib_grouped(stage) ? trib_grouped_bytes(stage) : trib_packed_bytes(stage, count);
+}
+
+static enum trib_status encode(const struct trib_stage *stage, const struct trib_source *source,
+                               uint64_t seed, uint8_t *out, struct trib_error *err) {
+    return (trib_grouped(stage) ? trib_grouped_encode : trib_packed_encode)(stage, source, seed, out, err);
+}
+
+static enum trib_status check(const struct trib_stage *stage, const uint8_t *data, size_t count,
+                              double *sum_squares, struct trib_error *err) {
+    if (trib_grouped(stage)) return trib_grouped_check(stage, data, sum_squares, err);
+    return trib_packed_check(stage, data, count, sum_squares, err);
+}
+
+static void add(const struct trib_stage *stage, const uint8_t *data, size_t count, size_t first, size_t n,
+                float a, float *y) {
+    if (trib_grouped(stage))
+        trib_grouped_add(stage, data, first, n, a, y);
+    else
+        trib_packed_add(stage, data, count, first, n, a, y);
+}
+
+#define VALUES(N)                                                                                            \
+    {                                                                                                        \
+        .bytes = bytes, .encode = encode, .check = check, .add = add, .draws = trib_uniform_draws,           \
+        .packed = &trib_packed_int##N, .by_tensor = trib_grouped                                             \
+    }
+const struct trib_codec_values trib_uniform_int8 = VALUES(8);
+const struct trib_codec_values trib_codec_int4 = VALUES(4);
+const struct trib_codec_values trib_codec_int2 = VALUES(2);

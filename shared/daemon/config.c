@@ -79,7 +79,7 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
                 "When files of the store are damaged: keep: set them aside, go on from what can be proved "  \
                 "good, and do not start if nothing can; begin: then begin anew; refuse: do not start.")
 
-#define PARENT_ROWS(S, LISTEN, IN_FLIGHT, RING)                                                              \
+#define PARENT_ROWS(S, LISTEN, IN_FLIGHT, SPOOL, RING)                                                       \
     ROW(S, parent.listen, "listen", LIST, LISTEN, .check = trib_endpoint_check_listen,                       \
         .help = "Endpoints that participants connect to: tcp://HOST:PORT (* for any), ipc://PATH."),         \
         ROW(S, parent.secret_key, "keys.secret", STRING, "",                                                 \
@@ -94,6 +94,9 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
         ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536,                   \
             .max = 1099511627776.0,                                                                          \
             .help = "Payload bytes that all participants together may have on their way to this node."),     \
+        ROW(S, parent.spool_bytes, "limits.spool", BYTES, SPOOL, .min = 65536, .max = 1099511627776.0,       \
+            .help = "The same of payloads larger than half of limits.in_flight, which come into files in "   \
+                    "the store's folder and take no memory; one is always let in."),                         \
         ROW(S, parent.ring_bytes, "limits.ring", BYTES, RING, .min = 65536, .max = 1099511627776.0,          \
             .help = "Published increments that are kept for participants some versions behind; one that "    \
                     "is farther behind gets a snapshot.")
@@ -123,7 +126,7 @@ const struct trib_option trib_cloud_options[] = {
     ROW(trib_cloud_config, start_model, "run.start_model", STRING, "",
         .help = "Safetensors file to start from; empty: drawn from plan.seed."),
     FINISH_ROW(trib_cloud_config),
-    PARENT_ROWS(trib_cloud_config, "tcp://127.0.0.1:7400", "64MiB", "256MiB"),
+    PARENT_ROWS(trib_cloud_config, "tcp://127.0.0.1:7400", "64MiB", "4GiB", "256MiB"),
     STORE_ROWS(trib_cloud_config, "run/cloud", "8", "keep"),
     ROW(trib_cloud_config, keep_models, "store.keep_models", U64, "20", .max = 1e9,
         .help = "Model files of so many newest evaluated versions of a run are kept, and of its best one; "
@@ -140,7 +143,7 @@ const struct trib_option trib_edge_options[] = {
     NODE_ROWS(trib_edge_config, edge),
     FINISH_ROW(trib_edge_config),
     UPSTREAM_ROWS(trib_edge_config, "tcp://127.0.0.1:7400"),
-    PARENT_ROWS(trib_edge_config, "tcp://127.0.0.1:7410", "6MiB", "64MiB"),
+    PARENT_ROWS(trib_edge_config, "tcp://127.0.0.1:7410", "6MiB", "256MiB", "64MiB"),
     ROW(trib_edge_config, max_parameters, "limits.parameters", U64, "16777216", .min = 1, .max = 1073741824.0,
         .help = "A run whose model has more parameters than this is refused; an edge needs about four times "
                 "its model in memory."),
@@ -178,6 +181,20 @@ const struct trib_option trib_device_options[] = {
     ROW(trib_device_config, speed_delay, "speed.delay", STRING, "constant(0)", .check = trib_spread_check,
         .help = "Milliseconds added to each update, times the device's factor: a number or a distribution."),
     ROW(trib_device_config, seed, "seed", U64, "1", .help = "Seed of factors and delays."),
+    ROW(trib_device_config, device_class, "device.class", LIST, "", .check = trib_report_check_class,
+        .help =
+            "What kind of device it is, for plan.select.policy stratified: names that the devices take in "
+            "turn; empty: not told."),
+    ROW(trib_device_config, battery, "device.battery", STRING, "", .check = trib_report_check_battery,
+        .help = "Percent of battery that is told the parent (plan.select.min_battery): a number, or "
+                "file:PATH, read each time a model is asked for, as in "
+                "file:/sys/class/power_supply/BAT0/capacity; empty: not told."),
+    ROW(trib_device_config, link, "device.link", STRING, "", .check = trib_report_check_link,
+        .help = "Bytes a second of the device's line that are told the parent (plan.select.min_link): a size "
+                "as 125KiB, or file:PATH; empty: not told."),
+    ROW(trib_device_config, tell_labels, "device.tell_labels", BOOL, "false",
+        .help = "The devices agree to tell their parent how many samples of each class they have, where the "
+                "plan asks for it (plan.train.tell_labels); false: never told, whatever the plan says."),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -230,6 +247,25 @@ static enum trib_status check_upstream(const struct trib_node_config *node,
                          node->allow_insecure, err);
 }
 
+/* Of a spec that its option has let pass; where memory runs out nothing is warned of. */
+static enum trib_rule_patience patience_of(const char *spec, enum trib_tier tier) {
+    struct trib_rule *rule = NULL;
+    struct trib_error err;
+    if (trib_rule_new(spec, tier, &rule, &err) != TRIB_OK) return TRIB_RULE_WAITS_NOT;
+    enum trib_rule_patience patience = trib_rule_patience(rule);
+    trib_rule_free(&rule);
+    return patience;
+}
+
+static const char *doubt_of(const char *spec, enum trib_tier tier) {
+    struct trib_rule *rule = NULL;
+    struct trib_error err;
+    if (trib_rule_new(spec, tier, &rule, &err) != TRIB_OK) return NULL;
+    const char *doubt = trib_rule_warning(rule);
+    trib_rule_free(&rule);
+    return doubt;
+}
+
 static enum trib_status check_cloud(const void *config, struct trib_error *err) {
     const struct trib_cloud_config *cloud = config;
     bool listed = strcmp(cloud->plan.model, "layers") == 0;
@@ -242,7 +278,42 @@ static enum trib_status check_cloud(const void *config, struct trib_error *err) 
             "plan.layers is given and plan.model is %s; set plan.model: layers, or drop the list",
             cloud->plan.model);
     }
+    struct trib_error why = {0};
+    enum trib_status status = trib_plan_check(&cloud->plan, &why);
+    if (status != TRIB_OK) return trib_fail(err, status, "plan.%s", why.text);
+    if (trib_plan_algorithm(&cloud->plan) == TRIB_ALGORITHM_AREA && cloud->start_model[0] != 0)
+        return trib_fail(err, TRIB_INVALID,
+                         "run.start_model is set and plan.train.algorithm is area: every device counts from "
+                         "version 0 as plan.seed draws it; drop run.start_model");
     return check_parent(&cloud->node, &cloud->parent, err);
+}
+
+/* Rules that wait for children which may have nothing to say, as an edge without devices. */
+static const char *warn_cloud(const void *config, size_t i) {
+    const struct trib_plan *plan = &((const struct trib_cloud_config *)config)->plan;
+    enum trib_rule_patience cloud = patience_of(plan->cloud_rule, TRIB_TIER_CLOUD),
+                            edge = patience_of(plan->edge_rule, TRIB_TIER_EDGE);
+    const char *found[4];
+    size_t count = 0;
+    const char *doubts[] = {doubt_of(plan->edge_rule, TRIB_TIER_EDGE),
+                            doubt_of(plan->cloud_rule, TRIB_TIER_CLOUD)};
+    for (size_t d = 0; d < 2; d++)
+        if (doubts[d] != NULL) found[count++] = doubts[d];
+    if (cloud == TRIB_RULE_WAITS_FOR_ALL)
+        found[count++] =
+            "plan.cloud.rule: without a deadline a round waits for every edge that is connected, also for "
+            "one without devices; give it one, as in fedavg(deadline=5m)";
+    else if (cloud == TRIB_RULE_WAITS_FOR_SOME && plan->hold)
+        found[count++] =
+            "plan.forward.hold: an edge forwards once and waits, and plan.cloud.rule has no deadline: where "
+            "fewer edges have devices than it needs updates, the run stands still; give it one, as in "
+            "deadline=5m";
+    if (edge != TRIB_RULE_WAITS_NOT && plan->hold)
+        found[count++] =
+            "plan.forward.hold: an edge below another edge forwards once and waits, and plan.edge.rule has "
+            "no deadline: one without devices holds up its neighbours; where edges stand above edges give "
+            "it one, as in deadline=1m";
+    return i < count ? found[i] : NULL;
 }
 
 static enum trib_status check_edge(const void *config, struct trib_error *err) {
@@ -285,13 +356,13 @@ static const struct trib_shortcut device_shortcuts[] = {{"--name", "name"},
 static const struct trib_role_config roles[] = {
     {"cloud", "tributary-cloud", "merges regional updates, evaluates, and keeps the history",
      trib_cloud_options, COUNT(trib_cloud_options), sizeof(struct trib_cloud_config), cloud_shortcuts,
-     COUNT(cloud_shortcuts), check_cloud},
+     COUNT(cloud_shortcuts), check_cloud, warn_cloud},
     {"edge", "tributary-edge", "averages its devices' updates as they arrive, and forwards regional ones",
      trib_edge_options, COUNT(trib_edge_options), sizeof(struct trib_edge_config), edge_shortcuts,
-     COUNT(edge_shortcuts), check_edge},
+     COUNT(edge_shortcuts), check_edge, NULL},
     {"device", "tributary-device", "trains on data that stays here, and pushes updates", trib_device_options,
      COUNT(trib_device_options), sizeof(struct trib_device_config), device_shortcuts, COUNT(device_shortcuts),
-     check_device},
+     check_device, NULL},
 };
 
 const struct trib_role_config *trib_role_configs(size_t *count) {

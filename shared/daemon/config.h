@@ -40,6 +40,7 @@ struct trib_parent_config {
     char *allow_keys;         /* file with the public keys that may connect; set if secret_key is */
     uint64_t max_peers;       /* participants in a run, also those that left */
     uint64_t in_flight_bytes; /* payload bytes granted to all participants together */
+    uint64_t spool_bytes;     /* the same of large payloads, which come into files */
     uint64_t ring_bytes;      /* published increments that are kept */
 };
 
@@ -92,6 +93,10 @@ struct trib_device_config {
     char *speed_factor; /* one number a device, taken in turn, or one spread; a line each */
     char *speed_delay;  /* spread of the time in ms that is added to an update, before its factor */
     uint64_t seed;      /* of speeds and delays; device i uses stream i */
+    char *device_class; /* one a device, taken in turn; a line each; "": none is told */
+    char *battery;      /* percent, or file:PATH; "": none is told */
+    char *link;         /* bytes/s, or file:PATH; "": none is told */
+    bool tell_labels;   /* it agrees to tell how many samples of each class it has */
     char *on_finish;    /* "exit", "wait" */
 };
 
@@ -115,6 +120,9 @@ struct trib_role_config {
     /* What no single option can say: endpoints without keys, a spread with too many numbers. Called once all
      * options are in. */
     enum trib_status (*check)(const void *config, struct trib_error *err);
+    /* What is allowed and may not be meant: for the i-th of these (from 0) a text with the option's name and
+     * what to do; NULL: there are no more. For a config that `check` has let pass. NULL: never any. */
+    const char *(*warning)(const void *config, size_t i);
 };
 
 /* The three, in the order cloud, edge, device. */
@@ -124,6 +132,14 @@ const struct trib_role_config *trib_role_config_find(const char *role);
 
 /* The log that a config asks for, on stderr. `node` is borrowed: the config must live as long. */
 struct trib_log trib_node_log(const struct trib_node_config *node);
+
+/* What a device reports of itself: a number as it stands, or what stands in the file of file:PATH now. Of a
+ * battery 0 to 100 are taken, of a link sizes as 125KiB. False: there is none (""), or the file has none. */
+bool trib_report_read(const char *spec, bool battery, uint64_t *out);
+/* For option tables. */
+enum trib_status trib_report_check_battery(const char *spec, struct trib_error *err);
+enum trib_status trib_report_check_link(const char *spec, struct trib_error *err);
+enum trib_status trib_report_check_class(const char *name, struct trib_error *err);
 
 /* For option tables: tcp://HOST:PORT or ipc://PATH; to listen on, HOST and PORT may be an asterisk (any). */
 enum trib_status trib_endpoint_check(const char *endpoint, struct trib_error *err);

@@ -3,12 +3,14 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/rng.h"
+#include "shared/model/digest.h"
 #include "shared/net/descriptors.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct held_send { /* a send that waits for its journal position */
     struct trib_action action;
@@ -37,14 +39,6 @@ uint64_t trib_node_committed(const struct trib_node *node) {
 
 struct trib_aggregator *trib_node_aggregator(struct trib_node *node) {
     return node->aggregator;
-}
-
-struct trib_participant *trib_node_participant(struct trib_node *node) {
-    return node->participant;
-}
-
-struct trib_outbox *trib_node_outbox(struct trib_node *node) {
-    return &node->outbox;
 }
 
 /* ---- carrying out ---- */
@@ -182,9 +176,31 @@ static void take_checkpoint(struct trib_node *node) {
     node->checkpointing = trib_storage_checkpoint(node->storage, node->state);
 }
 
+/* Once: what fails now would fail in each turn. */
+static void start_shards(struct trib_node *node) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    struct trib_error err;
+    node->shards_tried = true;
+    if (processors > 1 && trib_shards_new(processors < SHARDS_MOST ? (size_t)processors : SHARDS_MOST,
+                                          &node->shards, &err) != TRIB_OK)
+        trib_log(node->options.log, TRIB_LOG_WARN, "shards_failed", "error=\"%s\"", err.text);
+}
+
+/* Commits of a rule that combines updates, and those of a large model, take long: threads for that. */
+static void use_shards(struct trib_node *node) {
+    struct trib_state *state = node->state;
+    if (state->shards != NULL || state->rule == NULL ||
+        (trib_rule_form(state->rule) != TRIB_RULE_BUFFERED &&
+         trib_state_parameters(state) <= TRIB_DIGEST_WHOLE))
+        return;
+    if (!node->shards_tried) start_shards(node);
+    state->shards = node->shards;
+}
+
 /* The end of a turn: the roles do what is due, actions are carried out, the journal goes to the disk. */
 static void settle(struct trib_node *node) {
     if (node->state == NULL) return;
+    use_shards(node);
     if (!node->checkpointing) {
         uint64_t now = trib_node_now_ms(node), wake = trib_aggregator_poll(node->aggregator, now), other;
         trib_node_carry_out(node);
@@ -371,6 +387,7 @@ static bool answer_health(void *ctx, struct trib_buf *line) {
                     {"models_sent", status.models_sent},
                     {"in_flight_bytes", status.in_flight_bytes},
                     {"parked_bytes", status.parked_bytes},
+                    {"spooled_bytes", status.spooled_bytes},
                     {"offers_waiting", status.offers_waiting},
                     {"sending", status.sending},
                     {"turned_away", status.turned_away},
@@ -452,6 +469,7 @@ void trib_node_free(struct trib_node **out) {
     struct trib_node *node = *out;
     if (node == NULL) return;
     close_state(node);
+    trib_shards_free(&node->shards);
     trib_health_free(&node->health);
     trib_server_free(&node->server, LINGER_MS);
     trib_client_free(&node->client, LINGER_MS);

@@ -59,8 +59,6 @@ const struct trib_state *trib_node_state(const struct trib_node *node);
 /* Records up to this position are as durable as they get; when it moves, `advanced` is called. */
 uint64_t trib_node_committed(const struct trib_node *node);
 struct trib_aggregator *trib_node_aggregator(struct trib_node *node);
-struct trib_participant *trib_node_participant(struct trib_node *node);
-struct trib_outbox *trib_node_outbox(struct trib_node *node);
 /* For hooks that changed something: applies a record, carries out what follows. */
 bool trib_node_record(struct trib_node *node, struct trib_record *record);
 /* Calls the `advanced` hook in the next turn, when the state may change. */

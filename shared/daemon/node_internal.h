@@ -19,6 +19,7 @@ enum {
                                answers that wait for them */
     OWN_DESCRIPTORS = 64,   /* beside the connections of children */
     LINGER_MS = 500,        /* for the last messages */
+    SHARDS_MOST = 4,        /* workers of a commit, where there are so many processors */
     MAX_ENDPOINTS = 8
 };
 
@@ -35,6 +36,8 @@ struct trib_node {
     struct trib_keys keys, parent_keys;
     uint64_t wall_offset_ms, committed, wake_ms, writes_failed, started_ms;
     struct trib_storage *storage;
+    struct trib_shards *shards; /* made when a rule has use for them; NULL: one processor, or no threads */
+    bool shards_tried;
     struct trib_state *state;
     struct trib_outbox outbox;
     struct trib_aggregator *aggregator;

@@ -2,6 +2,7 @@
 #include "shared/daemon/node_internal.h"
 
 #include "shared/base/rng.h"
+#include "shared/store/large.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -114,12 +115,20 @@ static uint64_t region_of(void *ctx) {
     return trib_aggregator_region(node->aggregator);
 }
 
+static struct trib_blob *new_file(void *ctx, size_t bytes) {
+    const struct trib_node *node = ctx;
+    return trib_large_new(node->database, bytes);
+}
+
 static enum trib_status make_aggregator(struct trib_node *node, struct trib_error *err) {
     const struct trib_node_options *o = &node->options;
     bool edge = o->role == TRIB_ROLE_EDGE;
     struct trib_aggregator_options options = {.seed = trib_random_u64(),
                                               .max_peers = o->parent->max_peers,
                                               .budget_bytes = o->parent->in_flight_bytes,
+                                              .file = new_file,
+                                              .file_ctx = node,
+                                              .file_bytes = o->parent->spool_bytes,
                                               .window_bytes = edge ? EDGE_WINDOW_BYTES : 0};
     return trib_aggregator_new(&options, node->state, &node->outbox, &node->aggregator, err);
 }

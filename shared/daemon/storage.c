@@ -152,7 +152,7 @@ static struct request *new_request(struct trib_storage *s) {
     struct request *request = trib_alloc(sizeof *request);
     while (request != NULL && request->count < GROUP_RECORDS && s->queue_first < s->queue_count) {
         struct trib_record *record = s->queue[s->queue_first++];
-        request->bytes += trib_blob_size(record->payload) + RECORD_COST;
+        request->bytes += trib_blob_memory(record->payload) + RECORD_COST;
         request->records[request->count++] = record;
     }
     if (s->queue_first == s->queue_count) s->queue_first = s->queue_count = 0;
@@ -212,7 +212,7 @@ enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record *
         s->queue_capacity = capacity;
     }
     if (s->queue_count == s->queue_first) s->queue_since_ms = trib_clock_ms();
-    s->backlog += trib_blob_size((*record)->payload) + RECORD_COST;
+    s->backlog += trib_blob_memory((*record)->payload) + RECORD_COST;
     s->since_records++;
     s->since_bytes += trib_blob_size((*record)->payload);
     s->queue[s->queue_count++] = *record;
@@ -267,21 +267,15 @@ struct loading {
 
 static enum trib_status load_checkpoint(void *ctx, uint64_t position, const struct trib_feed *feed,
                                         struct trib_error *err) {
-    struct trib_state *state = ((struct loading *)ctx)->state;
-    enum trib_status status = trib_state_load(state, feed, err);
-    if (status == TRIB_OK && state->position != position)
-        return trib_fail(err, TRIB_CORRUPT, "the checkpoint of position %llu holds position %llu",
-                         (unsigned long long)position, (unsigned long long)state->position);
-    return status;
+    return trib_state_take_checkpoint(((struct loading *)ctx)->state, position, feed, err);
 }
 
 static enum trib_status load_record(void *ctx, const struct trib_record *record, struct trib_error *err) {
     const struct loading *loading = ctx;
-    struct trib_record copy = *record; /* apply fills in what it computes */
     /* These count too: a node that is restarted often must come to its checkpoint. */
     loading->storage->since_records++;
     loading->storage->since_bytes += trib_blob_size(record->payload);
-    return trib_state_apply(loading->state, &copy, err);
+    return trib_state_take_record(loading->state, record, err);
 }
 
 static enum trib_durability durability_of(const struct trib_store_config *config) {

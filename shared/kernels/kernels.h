@@ -10,6 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+    TRIB_ROWS_MAX = 1024,    /* of the functions that sort; their columns are on the stack, 64 KiB at most */
+    TRIB_GRAM_STRETCH = 1024 /* floats of each row that a dot product takes at a time */
+};
+
 struct trib_kernels {
     const char *name; /* "scalar", "avx2", ... */
     /* y[i] = y[i] + (a * x[i]), each operation rounded once */
@@ -56,8 +61,32 @@ struct trib_kernels {
      * base + i. Gives the number. Up to 16 items beyond the last one may be overwritten. */
     size_t (*collect)(uint32_t *positions, float *values, const float *x, uint32_t threshold, uint32_t base,
                       size_t n);
+
+    /* ---- k rows of n floats each, 1 <= k <= TRIB_ROWS_MAX, none of them NaN ----
+     * out[i] comes from rows[0][i] ... rows[k - 1][i], sorted: v[0] <= v[1] ... The order of the rows does
+     * not matter, a minus zero counts as plus zero. out may be one of the rows. */
+    /* the one in the middle; of two in the middle (v[k/2 - 1] + v[k/2]) * 0.5 */
+    void (*median_rows)(float *out, const float *const *rows, size_t k, size_t n);
+    /* the mean without the b smallest and the b largest, 2b < k: the others added in ascending order, then
+     * divided by (float)(k - 2b) */
+    void (*trimmed_rows)(float *out, const float *const *rows, size_t k, size_t b, size_t n);
+    /* the mean of the `kept` nearest to m, the median as above; 1 <= kept <= k. They are v[s] ... v[s + kept
+     * - 1] with the smallest s where not (v[s + kept] - m < m - v[s]): of two equally far the lower one.
+     * Added in ascending order to 0, then divided by (float)kept. */
+    void (*nearest_rows)(float *out, const float *const *rows, size_t k, size_t kept, size_t n);
+    /* The k x k matrix of dot products: sums[i * k + j] += dot(rows[i], rows[j]), for each stretch of
+     * TRIB_GRAM_STRETCH coordinates, one after the other, the last one shorter. Symmetric before, symmetric
+     * after. So calls for parts that begin at multiples of the stretch, in order, give the same bits as one
+     * call. Any k. */
+    void (*gram)(double *sums, const float *const *rows, size_t k, size_t n);
+
     /* CRC32C (Castagnoli), continuing from `crc` (0 to start) */
     uint32_t (*crc32c)(uint32_t crc, const void *data, size_t bytes);
+
+    /* BLAKE2b-256 of messages of `bytes` each, a positive multiple of 128, that lie one behind the other: of
+     * the first of them, as many as go well in this set's registers together, so maybe of none. Gives their
+     * number, at most `count`; out has 32 bytes a message. */
+    size_t (*leaves)(uint8_t *out, const uint8_t *data, size_t bytes, size_t count);
 };
 
 /* The fastest set that this processor has, or the one that the environment's TRIBUTARY_KERNELS names; chosen

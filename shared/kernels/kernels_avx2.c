@@ -378,7 +378,9 @@ const struct trib_kernels trib_kernels_avx2 = {
     .flip = flip,
     .hadamard = hadamard,
     .collect = collect,
+    TRIB_ROWS_OF(avx2),
     .crc32c = trib_crc32c_sse42,
+    .leaves = trib_leaves_avx2,
 };
 
 #endif

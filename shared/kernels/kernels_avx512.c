@@ -295,7 +295,9 @@ const struct trib_kernels trib_kernels_avx512 = {
     .flip = flip,
     .hadamard = hadamard,
     .collect = collect,
+    TRIB_ROWS_OF(avx512),
     .crc32c = trib_crc32c_sse42,
+    .leaves = trib_leaves_avx512,
 };
 
 #endif

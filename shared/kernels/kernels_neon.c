@@ -301,7 +301,9 @@ const struct trib_kernels trib_kernels_neon = {
     .flip = flip,
     .hadamard = hadamard,
     .collect = collect,
+    TRIB_ROWS_OF(neon),
     .crc32c = crc32c,
+    .leaves = trib_leaves_none,
 };
 
 #endif

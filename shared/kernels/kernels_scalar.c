@@ -232,6 +232,14 @@ static uint32_t crc32c(uint32_t crc, const void *data, size_t bytes) {
     return ~crc;
 }
 
+size_t trib_leaves_none(uint8_t *out, const uint8_t *data, size_t bytes, size_t count) {
+    (void)out;
+    (void)data;
+    (void)bytes;
+    (void)count;
+    return 0;
+}
+
 const struct trib_kernels trib_kernels_scalar = {
     .name = "scalar",
     .add_scaled = add_scaled,
@@ -253,5 +261,7 @@ const struct trib_kernels trib_kernels_scalar = {
     .flip = flip,
     .hadamard = hadamard,
     .collect = collect,
+    TRIB_ROWS_OF(scalar),
     .crc32c = crc32c,
+    .leaves = trib_leaves_none,
 };

@@ -34,6 +34,12 @@ struct trib_loops {
     void (*add_rows)(float *y, size_t y_stride, const float *x, size_t x_stride, size_t rows, size_t n);
     /* v = v * momentum + g;  p -= lr * v */
     void (*momentum)(float *p, float *v, const float *g, float momentum, float lr, size_t n);
+    /* g += weight * (p - to) */
+    void (*pull)(float *g, const float *p, const float *to, float weight, size_t n);
+    /* g += weight * each * (p - to) */
+    void (*pull_each)(float *g, const float *p, const float *to, const float *each, float weight, size_t n);
+    /* y += weight * x * x */
+    void (*add_squares)(float *y, const float *x, float weight, size_t n);
 };
 
 extern const struct trib_loops trib_loops_base;

@@ -118,6 +118,20 @@ static void momentum(float *restrict p, float *restrict v, const float *restrict
     }
 }
 
+static void pull(float *restrict g, const float *restrict p, const float *restrict to, float weight,
+                 size_t n) {
+    for (size_t i = 0; i < n; i++) g[i] += weight * (p[i] - to[i]);
+}
+
+static void pull_each(float *restrict g, const float *restrict p, const float *restrict to,
+                      const float *restrict each, float weight, size_t n) {
+    for (size_t i = 0; i < n; i++) g[i] += weight * each[i] * (p[i] - to[i]);
+}
+
+static void add_squares(float *restrict y, const float *restrict x, float weight, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] += weight * (x[i] * x[i]);
+}
+
 const struct trib_loops LOOPS = {
     .name = LOOPS_NAME,
     .from_bytes = from_bytes,
@@ -132,4 +146,7 @@ const struct trib_loops LOOPS = {
     .copy_rows = copy_rows,
     .add_rows = add_rows,
     .momentum = momentum,
+    .pull = pull,
+    .pull_each = pull_each,
+    .add_squares = add_squares,
 };

@@ -65,7 +65,6 @@ enum trib_status trib_workspace_new(const struct trib_net *net, size_t max_batch
                                     struct trib_error *err) TRIB_MUST_USE;
 void trib_workspace_free(struct trib_workspace **workspace);
 size_t trib_workspace_max_batch(const struct trib_workspace *workspace);
-size_t trib_workspace_bytes(const struct trib_workspace *workspace);
 
 /* What a batch gave: the mean loss, and how many samples had their label as the largest output (0 where
  * numbers are predicted). */

@@ -12,8 +12,8 @@ struct trib_partition {
 };
 
 static const struct trib_partitioner *const kinds[] = {
-    &trib_partition_iid,      &trib_partition_dirichlet, &trib_partition_shards,
-    &trib_partition_quantity, &trib_partition_natural,
+    &trib_partition_iid,     &trib_partition_dirichlet, &trib_partition_shards, &trib_partition_quantity,
+    &trib_partition_natural, &trib_partition_pairs,     &trib_partition_apart,
 };
 enum {
     KINDS = sizeof kinds / sizeof kinds[0],
@@ -33,10 +33,11 @@ static enum trib_status find(const char *name, size_t bytes, const struct trib_p
             *out = kinds[i];
             return TRIB_OK;
         }
-    return trib_fail(
-        err, TRIB_INVALID,
-        "unknown partition '%.*s'; there are iid, dirichlet(ALPHA), shards(EACH), quantity(SIGMA), natural",
-        (int)(bytes < 60 ? bytes : 60), name);
+    return trib_fail(err, TRIB_INVALID,
+                     "unknown partition '%.*s'; there are iid, dirichlet(ALPHA), shards(EACH), "
+                     "quantity(SIGMA), natural, pairs(FIRST), "
+                     "apart(DEVICES, CLASSES)",
+                     (int)(bytes < 60 ? bytes : 60), name);
 }
 
 static enum trib_status read_config(const struct trib_partition_row *row, void *config, const char *args,

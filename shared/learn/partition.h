@@ -11,6 +11,9 @@
  *   quantity(1.0)  labels at random, sizes log-normal with this sigma
  *   natural        each sample stays with the user it comes from (data sets that know: dataset.h); with fewer
  *                  devices than users, the users are dealt in turn, those with most samples first
+ *   pairs(0.8)     two classes a device, so much of the first; first classes go round (Async-HFL's fleets)
+ *   apart(devices=0.2, classes=2)   the last share of the devices has the last classes, and nobody else has
+ *                  these; at random within both parts
  *
  * The same spec, labels, number of devices and seed give the same partition. */
 #ifndef TRIB_LEARN_PARTITION_H

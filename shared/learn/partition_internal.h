@@ -26,6 +26,9 @@ struct trib_partitioner {
     enum trib_status (*deal)(struct trib_deal *deal, const void *config, struct trib_error *err);
 };
 extern const struct trib_partitioner trib_partition_iid, trib_partition_dirichlet, trib_partition_shards,
-    trib_partition_quantity, trib_partition_natural;
+    trib_partition_quantity, trib_partition_natural, trib_partition_pairs, trib_partition_apart;
+
+/* Gives items[0..count) to the devices, one behind the other, in proportion to their shares. */
+void trib_partition_split(struct trib_deal *deal, const uint32_t *items, size_t count);
 
 #endif

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Gives items[0..count) to the devices, one behind the other, in proportion to their shares. */
-static void split(struct trib_deal *deal, const uint32_t *items, size_t count) {
+void trib_partition_split(struct trib_deal *deal, const uint32_t *items, size_t count) {
     double total = 0.0, sum = 0.0;
     for (size_t d = 0; d < deal->devices; d++) total += deal->share[d];
     size_t from = 0;
@@ -23,7 +22,7 @@ static void split(struct trib_deal *deal, const uint32_t *items, size_t count) {
 /* Deals all samples at random, in proportion to the shares. */
 static void split_all(struct trib_deal *deal) {
     trib_rng_shuffle(deal->rng, deal->by_label, deal->count);
-    split(deal, deal->by_label, deal->count);
+    trib_partition_split(deal, deal->by_label, deal->count);
 }
 
 /* ---- iid ---- */
@@ -83,7 +82,7 @@ static enum trib_status deal_dirichlet(struct trib_deal *deal, const void *confi
         for (size_t c = 0; c < deal->classes; c++) {
             size_t from = deal->class_start[c];
             draw_shares(deal, alpha);
-            split(deal, deal->by_label + from, deal->class_start[c + 1] - from);
+            trib_partition_split(deal, deal->by_label + from, deal->class_start[c + 1] - from);
         }
         if (smallest(deal, deal->share) >= deal->least) break;
     }

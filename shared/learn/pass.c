@@ -92,10 +92,6 @@ size_t trib_workspace_max_batch(const struct trib_workspace *workspace) {
     return workspace->max_batch;
 }
 
-size_t trib_workspace_bytes(const struct trib_workspace *workspace) {
-    return sizeof *workspace + workspace->floats * sizeof(float);
-}
-
 static struct trib_pass pass_of(const struct trib_net *net, const struct trib_workspace *w, size_t i,
                                 const float *parameters, const float *x, size_t n) {
     const struct trib_layer *layer = &net->layers[i];

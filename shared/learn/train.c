@@ -1,10 +1,10 @@
-#include "shared/learn/train.h"
-
 #include "shared/base/alloc.h"
 #include "shared/base/rng.h"
 #include "shared/kernels/kernels.h"
 #include "shared/learn/augment.h"
 #include "shared/learn/loops.h"
+#include "shared/learn/train_internal.h"
+#include "shared/model/quantise.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,90 +18,109 @@ struct trainer {
     const struct trib_dataset *dataset;
     const struct trib_train_options *options;
     struct trib_shape shape;
-    size_t features, parameter_count;
+    size_t features, parameter_count, last_label;
     struct trib_rng order_rng, augment_rng;
     uint32_t *order;
     float *x;
-    float *gradient; /* NULL where steps are plain */
-    float *velocity; /* NULL without momentum */
-    uint8_t *moved;  /* one image; NULL without augmentation */
+    size_t batch;              /* samples a step */
+    size_t piece;              /* the workspace's room */
+    float *gradient;           /* NULL where steps are plain */
+    float *part;               /* of a batch that does not fit the workspace; else NULL */
+    float *velocity;           /* NULL without momentum */
+    float *start;              /* NULL without mu */
+    float *seen;               /* the weights as the passes see them; NULL: parameters */
+    struct trib_schema schema; /* of the net, where seen is there */
+    uint8_t *moved;            /* one image; NULL without augmentation */
     uint8_t *labels;
     float *values; /* instead of labels, where classes is 1 */
     float *parameters;
     double loss_sum;
     uint64_t correct, samples, steps;
+    double path_step, path;
 };
-
-static enum trib_status check_net(const struct trib_net *net, const struct trib_dataset *dataset,
-                                  struct trib_error *err) {
-    struct trib_shape a = trib_net_input(net), b = trib_dataset_shape(dataset);
-    if (a.channels == b.channels && a.height == b.height && a.width == b.width &&
-        trib_net_classes(net) == trib_dataset_classes(dataset))
-        return TRIB_OK;
-    return trib_fail(err, TRIB_INVALID,
-                     "the model takes %zux%zux%zu and %zu classes, the data set has %zux%zux%zu and %zu",
-                     a.channels, a.height, a.width, trib_net_classes(net), b.channels, b.height, b.width,
-                     trib_dataset_classes(dataset));
-}
 
 static bool possible(double value) {
     return value >= 0.0 && value <= 1e6; /* NaN is neither */
 }
 
-static enum trib_status check_options(const struct trib_train_options *o, const struct trib_workspace *w,
-                                      struct trib_error *err) {
-    size_t max_batch = trib_workspace_max_batch(w);
+static enum trib_status check_options(const struct trib_train_options *o, struct trib_error *err) {
     if (o->epochs == 0) return trib_fail(err, TRIB_INVALID, "epochs is 0; at least 1 is needed");
-    if (o->batch == 0 || o->batch > max_batch)
-        return trib_fail(err, TRIB_INVALID, "a batch of %llu samples; 1 to %zu are possible",
-                         (unsigned long long)o->batch, max_batch);
-    if (!possible(o->lr) || !possible(o->weight_decay) || !possible(o->clip) || !possible(o->momentum) ||
-        o->momentum >= 1.0)
-        return trib_fail(
-            err, TRIB_INVALID,
-            "lr %g, momentum %g, weight_decay %g, clip %g: each is 0 to 1e6, and momentum below 1", o->lr,
-            o->momentum, o->weight_decay, o->clip);
+    if (!possible(o->lr) || !possible(o->weight_decay) || !possible(o->clip) || !possible(o->mu) ||
+        !possible(o->ewc) || !possible(o->momentum) || o->momentum >= 1.0)
+        return trib_fail(err, TRIB_INVALID,
+                         "lr %g, momentum %g, weight_decay %g, clip %g, mu %g, ewc %g: each is 0 to 1e6, and "
+                         "momentum below 1",
+                         o->lr, o->momentum, o->weight_decay, o->clip, o->mu, o->ewc);
+    if (!possible(o->stop_loss) || !possible(o->stop_gain) || o->stop_gain >= 1.0)
+        return trib_fail(err, TRIB_INVALID, "stop_loss %g, stop_gain %g: 0 to 1e6, and 0 to below 1",
+                         o->stop_loss, o->stop_gain);
     return TRIB_OK;
 }
 
 /* Nothing to be done to the gradient but to follow it. */
 static bool is_plain(const struct trib_train_options *o) {
-    return !(o->momentum > 0.0) && !(o->weight_decay > 0.0) && !(o->clip > 0.0);
+    return !(o->momentum > 0.0) && !(o->weight_decay > 0.0) && !(o->clip > 0.0) && !(o->mu > 0.0) &&
+           !(o->ewc > 0.0) && o->correction == NULL && o->qat == 0;
 }
 
 static void trainer_release(struct trainer *t) {
     trib_free(t->order);
     trib_free(t->x);
     trib_free(t->gradient);
+    trib_free(t->part);
     trib_free(t->velocity);
+    trib_free(t->start);
+    trib_free(t->seen);
+    trib_schema_release(&t->schema);
     trib_free(t->moved);
     trib_free(t->labels);
     trib_free(t->values);
 }
 
+/* NULL where it is not needed. */
+static float *floats_if(bool needed, size_t count, bool *failed) {
+    if (!needed) return NULL;
+    float *floats = trib_alloc_floats(count);
+    *failed |= floats == NULL;
+    return floats;
+}
+
+static bool trainer_alloc(struct trainer *t, size_t count) {
+    bool failed = false, whole = t->batch <= t->piece, plain = whole && is_plain(t->options);
+    size_t n = t->parameter_count, room = whole ? t->batch : t->piece;
+    t->order = trib_alloc_array(count, sizeof *t->order);
+    t->labels = trib_alloc(room);
+    t->x = floats_if(true, room * t->features, &failed);
+    t->values = floats_if(true, room, &failed);
+    t->gradient = floats_if(!plain, n, &failed);
+    t->part = floats_if(!whole, n, &failed);
+    t->velocity = floats_if(t->options->momentum > 0.0, n, &failed);
+    t->start = floats_if(t->options->mu > 0.0, n, &failed);
+    t->seen = floats_if(t->options->qat > 0, n, &failed);
+    if (t->options->augment) t->moved = trib_alloc(t->features);
+    return !failed && t->order != NULL && t->labels != NULL && (!t->options->augment || t->moved != NULL);
+}
+
 static enum trib_status trainer_init(struct trainer *t, const uint32_t *indices, size_t count,
                                      struct trib_error *err) {
-    size_t batch = (size_t)t->options->batch;
+    const struct trib_train_options *o = t->options;
     t->shape = trib_dataset_shape(t->dataset);
     t->features = t->shape.channels * t->shape.height * t->shape.width;
     t->parameter_count = trib_net_parameters(t->net);
-    t->order_rng = trib_rng_seed(t->options->seed, ORDER_STREAM);
-    t->augment_rng = trib_rng_seed(t->options->seed, AUGMENT_STREAM);
-    t->order = trib_alloc_array(count, sizeof *t->order);
-    t->x = trib_alloc_floats(batch * t->features);
-    t->labels = trib_alloc(batch);
-    t->values = trib_alloc_floats(batch);
-    if (!is_plain(t->options)) t->gradient = trib_alloc_floats(t->parameter_count);
-    if (t->options->momentum > 0.0) t->velocity = trib_alloc_floats(t->parameter_count);
-    if (t->options->augment) t->moved = trib_alloc(t->features);
-    if (t->order == NULL || t->x == NULL || t->labels == NULL || t->values == NULL ||
-        (!is_plain(t->options) && t->gradient == NULL) ||
-        (t->options->momentum > 0.0 && t->velocity == NULL) || (t->options->augment && t->moved == NULL))
+    t->last_label = trib_net_classes(t->net) - 1;
+    t->order_rng = trib_rng_seed(o->seed, ORDER_STREAM);
+    t->augment_rng = trib_rng_seed(o->seed, AUGMENT_STREAM);
+    t->piece = trib_workspace_max_batch(t->workspace);
+    t->batch = o->batch > 0 && o->batch < count ? (size_t)o->batch : count;
+    if (!trainer_alloc(t, count))
         return trib_fail(err, TRIB_NOMEM, "no memory to train %zu parameters on %zu samples",
                          t->parameter_count, count);
+    enum trib_status status = t->seen != NULL ? trib_net_schema(t->net, &t->schema, err) : TRIB_OK;
+    if (status != TRIB_OK) return status;
     size_t there = trib_dataset_train(t->dataset)->count;
     for (size_t i = 0; i < count; i++) TRIB_ASSERT(indices[i] < there);
     memcpy(t->order, indices, count * sizeof *t->order);
+    if (t->start != NULL) memcpy(t->start, t->parameters, t->parameter_count * sizeof *t->start);
     return TRIB_OK;
 }
 
@@ -117,12 +136,46 @@ static void gather(struct trainer *t, const uint32_t *items, size_t n) {
             trib_dataset_sample(t->dataset, split, items[i], x);
         }
         t->labels[i] = split->labels[items[i]];
+        if (t->options->flip_labels) t->labels[i] = (uint8_t)(t->last_label - t->labels[i]);
         if (split->values != NULL) t->values[i] = split->values[items[i]];
+    }
+}
+
+static const void *targets(const struct trainer *t) {
+    return trib_net_classes(t->net) > 1 ? (const void *)t->labels : t->values;
+}
+
+static const float *weights_of(struct trainer *t) {
+    if (t->seen == NULL) return t->parameters;
+    trib_quantise_round(&t->schema, t->options->qat, t->parameters, t->seen);
+    return t->seen;
+}
+
+/* Of the whole batch's mean loss, in pieces where it is larger than the workspace. */
+static void gradient_of(struct trainer *t, const uint32_t *items, size_t n, struct trib_batch_result *batch) {
+    const float *weights = weights_of(t);
+    if (t->part == NULL) {
+        gather(t, items, n);
+        trib_net_gradient(t->net, t->workspace, weights, t->x, targets(t), n, t->gradient, batch);
+        return;
+    }
+    *batch = (struct trib_batch_result){0};
+    memset(t->gradient, 0, t->parameter_count * sizeof *t->gradient);
+    for (size_t from = 0; from < n; from += t->piece) {
+        struct trib_batch_result piece;
+        size_t count = n - from < t->piece ? n - from : t->piece;
+        double share = (double)count / (double)n;
+        gather(t, items + from, count);
+        trib_net_gradient(t->net, t->workspace, weights, t->x, targets(t), count, t->part, &piece);
+        trib_kernels()->add_scaled(t->gradient, t->part, (float)share, t->parameter_count);
+        batch->loss += share * piece.loss;
+        batch->correct += piece.correct;
     }
 }
 
 static void descend(struct trainer *t) {
     const struct trib_kernels *kernels = trib_kernels();
+    const struct trib_loops *loops = trib_loops();
     const struct trib_train_options *o = t->options;
     size_t n = t->parameter_count;
     float lr = (float)o->lr;
@@ -131,46 +184,70 @@ static void descend(struct trainer *t) {
         if (norm > o->clip) kernels->scale(t->gradient, (float)(o->clip / norm), n);
     }
     if (o->weight_decay > 0.0) kernels->add_scaled(t->gradient, t->parameters, (float)o->weight_decay, n);
+    if (t->start != NULL) loops->pull(t->gradient, t->parameters, t->start, (float)o->mu, n);
+    if (o->ewc > 0.0) loops->pull_each(t->gradient, t->parameters, o->anchor, o->fisher, (float)o->ewc, n);
+    if (o->correction != NULL) kernels->add_scaled(t->gradient, o->correction, 1.0f, n);
     if (t->velocity != NULL)
-        trib_loops()->momentum(t->parameters, t->velocity, t->gradient, (float)o->momentum, lr, n);
+        loops->momentum(t->parameters, t->velocity, t->gradient, (float)o->momentum, lr, n);
     else
         kernels->add_scaled(t->parameters, t->gradient, -lr, n);
 }
 
+/* What a gradient of 1 in every step would have moved, in units of the rate. */
+static void note_path(struct trainer *t) {
+    const struct trib_train_options *o = t->options;
+    t->path_step = o->momentum * t->path_step + 1.0 - o->lr * o->mu * t->path;
+    t->path += t->path_step;
+}
+
 static void step(struct trainer *t, const uint32_t *items, size_t n) {
     struct trib_batch_result batch;
-    const void *targets = trib_net_classes(t->net) > 1 ? (const void *)t->labels : t->values;
-    gather(t, items, n);
     if (t->gradient == NULL) {
-        trib_net_step(t->net, t->workspace, t->parameters, t->x, targets, n, (float)t->options->lr, &batch);
+        gather(t, items, n);
+        trib_net_step(t->net, t->workspace, t->parameters, t->x, targets(t), n, (float)t->options->lr,
+                      &batch);
     } else {
-        trib_net_gradient(t->net, t->workspace, t->parameters, t->x, targets, n, t->gradient, &batch);
+        gradient_of(t, items, n, &batch);
         descend(t);
     }
     t->loss_sum += batch.loss * (double)n;
     t->correct += batch.correct;
     t->samples += n;
     t->steps++;
+    note_path(t);
 }
 
-static bool stopped(const atomic_bool *stop) {
-    return stop != NULL && atomic_load_explicit(stop, memory_order_relaxed);
+/* One pass over the samples, or up to the limit of them; false if stopped. */
+static bool run_epoch(struct trainer *t, size_t count, uint64_t limit, const atomic_bool *stop) {
+    trib_rng_shuffle(&t->order_rng, t->order, count);
+    for (size_t from = 0; from < count;) {
+        uint64_t n = t->batch;
+        if (n > count - from) n = count - from;
+        if (n > limit - t->samples) n = limit - t->samples;
+        if (n == 0) return true;
+        if (trib_train_stopped(stop)) return false;
+        step(t, t->order + from, (size_t)n);
+        from += (size_t)n;
+    }
+    return true;
 }
 
-/* All epochs, until max_samples; false if stopped. */
+/* Is another epoch of no use, by the mean losses of the last and the one before? */
+static bool has_enough(const struct trib_train_options *o, double loss, double before) {
+    return loss < o->stop_loss || (o->stop_gain > 0.0 && loss > (1.0 - o->stop_gain) * before);
+}
+
+/* All epochs, until max_samples or what ends them early; false if stopped. */
 static bool run(struct trainer *t, size_t count, const atomic_bool *stop) {
     uint64_t limit = t->options->max_samples > 0 ? t->options->max_samples : UINT64_MAX;
-    for (uint64_t epoch = 0; epoch < t->options->epochs; epoch++) {
-        trib_rng_shuffle(&t->order_rng, t->order, count);
-        for (size_t from = 0; from < count;) {
-            uint64_t n = t->options->batch;
-            if (n > count - from) n = count - from;
-            if (n > limit - t->samples) n = limit - t->samples;
-            if (n == 0) return true;
-            if (stopped(stop)) return false;
-            step(t, t->order + from, (size_t)n);
-            from += (size_t)n;
-        }
+    double before = INFINITY;
+    for (uint64_t epoch = 0; epoch < t->options->epochs && t->samples < limit; epoch++) {
+        double sum = t->loss_sum;
+        uint64_t samples = t->samples;
+        if (!run_epoch(t, count, limit, stop)) return false;
+        double loss = (t->loss_sum - sum) / (double)(t->samples - samples);
+        if (has_enough(t->options, loss, before)) return true;
+        before = loss;
     }
     return true;
 }
@@ -188,8 +265,8 @@ enum trib_status trib_train(const struct trib_net *net, struct trib_workspace *w
     *result = (struct trib_train_result){.samples = 0};
     struct trainer t = {
         .net = net, .workspace = workspace, .dataset = dataset, .options = options, .parameters = parameters};
-    enum trib_status status = check_net(net, dataset, err);
-    if (status == TRIB_OK) status = check_options(options, workspace, err);
+    enum trib_status status = trib_train_check_net(net, dataset, err);
+    if (status == TRIB_OK) status = check_options(options, err);
     if (status == TRIB_OK && options->augment && !trib_dataset_has_images(dataset))
         status = trib_fail(err, TRIB_INVALID, "augment turns and shifts images, and this data set has none");
     if (status == TRIB_OK && count == 0) status = trib_fail(err, TRIB_INVALID, "no samples to train on");
@@ -204,51 +281,8 @@ enum trib_status trib_train(const struct trib_net *net, struct trib_workspace *w
         *result = (struct trib_train_result){.loss = t.loss_sum / (double)t.samples,
                                              .accuracy = accuracy_of(&t),
                                              .samples = t.samples,
-                                             .steps = t.steps};
+                                             .steps = t.steps,
+                                             .path = t.path};
     trainer_release(&t);
     return status;
-}
-
-/* Sums over the first `count` test samples; x holds one batch. False if stopped. */
-static bool evaluate(const struct trib_net *net, struct trib_workspace *workspace,
-                     const struct trib_dataset *dataset, const float *parameters, size_t count, float *x,
-                     double *loss_sum, size_t *correct, const atomic_bool *stop) {
-    const struct trib_split *test = trib_dataset_test(dataset);
-    struct trib_shape shape = trib_dataset_shape(dataset);
-    size_t features = shape.channels * shape.height * shape.width;
-    size_t max_batch = trib_workspace_max_batch(workspace);
-    for (size_t from = 0; from < count; from += max_batch) {
-        size_t n = count - from < max_batch ? count - from : max_batch;
-        struct trib_batch_result batch;
-        if (stopped(stop)) return false;
-        for (size_t i = 0; i < n; i++) trib_dataset_sample(dataset, test, from + i, x + i * features);
-        const void *targets =
-            test->values != NULL ? (const void *)(test->values + from) : test->labels + from;
-        trib_net_loss(net, workspace, parameters, x, targets, n, &batch);
-        *loss_sum += batch.loss * (double)n;
-        *correct += batch.correct;
-    }
-    return true;
-}
-
-enum trib_status trib_evaluate(const struct trib_net *net, struct trib_workspace *workspace,
-                               const struct trib_dataset *dataset, const float *parameters,
-                               uint64_t max_samples, double *loss, double *accuracy, const atomic_bool *stop,
-                               struct trib_error *err) {
-    enum trib_status status = check_net(net, dataset, err);
-    if (status != TRIB_OK) return status;
-    struct trib_shape shape = trib_dataset_shape(dataset);
-    size_t count = trib_dataset_test(dataset)->count, correct = 0;
-    if (max_samples > 0 && max_samples < count) count = (size_t)max_samples;
-    size_t features = shape.channels * shape.height * shape.width;
-    float *x = trib_alloc_floats(trib_workspace_max_batch(workspace) * features);
-    if (x == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to evaluate");
-    double loss_sum = 0.0;
-    if (!evaluate(net, workspace, dataset, parameters, count, x, &loss_sum, &correct, stop))
-        status = trib_fail(err, TRIB_AGAIN, "the evaluation was stopped");
-    trib_free(x);
-    if (status != TRIB_OK) return status;
-    *loss = loss_sum / (double)count;
-    *accuracy = trib_dataset_accuracy(dataset, trib_dataset_test(dataset), *loss, correct, count);
-    return TRIB_OK;
 }

@@ -41,6 +41,7 @@ enum trib_ledger_table {
     TRIB_LEDGER_HOPS,      /* of one run: bytes by hop */
     TRIB_LEDGER_STALENESS, /* of one run: histogram */
     TRIB_LEDGER_EVENTS,    /* of one run, and those before it had begun */
+    TRIB_LEDGER_CURVE,     /* of one run: its evaluations, each beside what the run had taken until then */
     TRIB_LEDGER_TABLES
 };
 

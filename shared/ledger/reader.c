@@ -83,6 +83,7 @@ static const struct trib_ledger_column verdict_columns[] = {
     {"staleness_max", "stale max", TRIB_UNIT_COUNT},
     {"first_ms", "first (UTC)", TRIB_UNIT_TIME},
     {"last_ms", "last (UTC)", TRIB_UNIT_TIME},
+    {"because", "because", TRIB_UNIT_TEXT},
 };
 static const struct trib_ledger_column node_columns[] = {
     {"node", "node", TRIB_UNIT_TEXT},
@@ -120,6 +121,53 @@ static const struct trib_ledger_column event_columns[] = {
     {"event", "event", TRIB_UNIT_TEXT},    {"node", "node", TRIB_UNIT_TEXT},
     {"detail", "detail", TRIB_UNIT_TEXT},
 };
+static const struct trib_ledger_column curve_columns[] = {
+    {"version", "version", TRIB_UNIT_COUNT},
+    {"accuracy", "accuracy", TRIB_UNIT_SHARE},
+    {"loss", "loss", TRIB_UNIT_REAL},
+    {"seconds", "time", TRIB_UNIT_SECONDS},
+    {"versions", NULL, TRIB_UNIT_COUNT},
+    {"contributions", "contributions", TRIB_UNIT_COUNT},
+    {"updates", "updates", TRIB_UNIT_COUNT},
+    {"samples", "samples", TRIB_UNIT_COUNT},
+    {"device_edge_up_bytes", "dev-edge up", TRIB_UNIT_BYTES},
+    {"device_edge_down_bytes", "down", TRIB_UNIT_BYTES},
+    {"cloud_up_bytes", "cloud up", TRIB_UNIT_BYTES},
+    {"cloud_down_bytes", "down", TRIB_UNIT_BYTES},
+    {"broadcast_bytes", NULL, TRIB_UNIT_BYTES},
+};
+
+/* Sums until a version's commit: `verdicts` says how many of the run's contributions had been judged by then
+ * (its newest row's number stands for the order; in ledgers of format 1 the time does). Refused updates cost
+ * as much as others. A broadcast sends one copy of the increment for each update, to whoever made it. */
+static const char curve_from[] =
+    "(WITH kinds AS (SELECT node, max(kind = 'edge') AS is_edge FROM nodes WHERE run_id = ?1 GROUP BY node), "
+    "parts AS (SELECT c.contribution_id AS id, "
+    "CASE WHEN coalesce(k.is_edge, 0) THEN coalesce(c.below_updates, 0) ELSE 1 END AS updates, "
+    "CASE WHEN c.verdict = 'accepted' THEN coalesce(c.samples, 0) ELSE 0 END AS samples, "
+    "coalesce(c.wire_bytes, 0) AS up, coalesce(c.below_up_bytes, 0) AS below_up, "
+    "coalesce(c.below_down_bytes, 0) AS below_down, coalesce(b.increment_bytes, 0) AS increment "
+    "FROM contributions c LEFT JOIN kinds k ON k.node = c.node "
+    "LEFT JOIN versions b ON b.run_id = c.run_id AND b.version = c.base_version WHERE c.run_id = ?1), "
+    "sums AS (SELECT row_number() OVER w AS rank, sum(updates) OVER w AS updates, "
+    "sum(samples) OVER w AS samples, sum(up) OVER w AS up, sum(below_up) OVER w AS below_up, "
+    "sum(below_down) OVER w AS below_down, sum(updates * increment) OVER w AS broadcast "
+    "FROM parts WINDOW w AS (ORDER BY id)), "
+    "made AS (SELECT version, made_ms, sum(made_by = 'commit') OVER w AS versions, "
+    "sum(coalesce(down_bytes, 0)) OVER w AS down, CASE WHEN made_by = 'start' THEN 0 "
+    "WHEN verdicts IS NOT NULL THEN verdicts ELSE (SELECT count(*) FROM contributions "
+    "WHERE run_id = ?1 AND judged_ms <= made_ms) END AS verdicts "
+    "FROM versions WHERE run_id = ?1 WINDOW w AS (ORDER BY version)), "
+    "marks AS (SELECT version, accuracy, loss, row_number() OVER (PARTITION BY version "
+    "ORDER BY evaluated_ms DESC) AS rank FROM evaluations WHERE run_id = ?1) "
+    "SELECT m.version AS version, e.accuracy AS accuracy, e.loss AS loss, "
+    "(m.made_ms - (SELECT started_ms FROM runs WHERE run_id = ?1)) / 1000.0 AS seconds, "
+    "m.versions AS versions, m.verdicts AS contributions, coalesce(s.updates, 0) AS updates, "
+    "coalesce(s.samples, 0) AS samples, coalesce(s.below_up, 0) AS device_edge_up_bytes, "
+    "coalesce(s.below_down, 0) AS device_edge_down_bytes, coalesce(s.up, 0) AS cloud_up_bytes, "
+    "m.down AS cloud_down_bytes, coalesce(s.broadcast, 0) AS broadcast_bytes "
+    "FROM made m JOIN marks e ON e.version = m.version AND e.rank = 1 "
+    "LEFT JOIN sums s ON s.rank = m.verdicts)";
 
 static const struct table tables[TRIB_LEDGER_TABLES] = {
     [TRIB_LEDGER_RUNS] = {"runs", "run_summary WHERE ?1 IS NOT NULL", "run_id", COLUMNS(run_columns)},
@@ -129,8 +177,12 @@ static const struct table tables[TRIB_LEDGER_TABLES] = {
         {"verdicts",
          "(SELECT CASE verdict WHEN 'refused' THEN 'refused' ELSE 'void' END AS outcome, "
          "coalesce(void_reason, reason) AS reason, node, count(*) AS updates, sum(samples) AS samples, "
-         "max(staleness) AS staleness_max, min(judged_ms) AS first_ms, max(judged_ms) AS last_ms FROM "
-         "contributions "
+         "max(staleness) AS staleness_max, min(judged_ms) AS first_ms, max(judged_ms) AS last_ms, "
+         "CASE reason WHEN 'quarantine' THEN (SELECT group_concat(DISTINCT substr(said, 1, instr(said, ' ') "
+         "- "
+         "1)) FROM (SELECT substr(detail, instr(detail, 'because=') + 8) AS said FROM events e WHERE "
+         "e.run_id = ?1 AND event = 'quarantine' AND substr(detail, 1, length(c.node) + 6) = "
+         "'peer=' || c.node || ' ')) END AS because FROM contributions c "
          "WHERE run_id = ?1 AND (verdict = 'refused' OR void_reason IS NOT NULL) GROUP BY 1, 2, 3)",
          "outcome, reason, node", COLUMNS(verdict_columns)},
     [TRIB_LEDGER_NODES] = {"nodes", "node_health WHERE run_id = ?1", "node", COLUMNS(node_columns)},
@@ -139,6 +191,7 @@ static const struct table tables[TRIB_LEDGER_TABLES] = {
                                COLUMNS(staleness_columns)},
     [TRIB_LEDGER_EVENTS] = {"events", "events WHERE run_id = ?1 OR run_id IS NULL", "event_id",
                             COLUMNS(event_columns)},
+    [TRIB_LEDGER_CURVE] = {"curve", curve_from, "version", COLUMNS(curve_columns)},
 };
 
 /* ---- opening ---- */

@@ -9,6 +9,10 @@
 
 #include <stdbool.h>
 
+/* Limit of a state that is rebuilt to be looked at: increments that a mixing rule goes back to. No ring in
+ * force was larger, and the bits do not depend on it. */
+#define TRIB_REPLAY_RING_BYTES ((size_t)1 << 30)
+
 struct trib_replay_request {
     enum trib_role role; /* of the node */
     uint8_t run[16];

@@ -1,5 +1,7 @@
 #include "shared/ledger/rows.h"
 
+#include "shared/base/number.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +45,8 @@ const struct ledger_column ledger_contribution_columns[] = {
     COLUMN("below_up_bytes", ROW_INT, BELOW_UP, below_up_bytes, false),
     COLUMN("below_down_bytes", ROW_INT, BELOW_DOWN, below_down_bytes, false),
     COLUMN("below_raw_bytes", ROW_INT, BELOW_RAW, below_raw_bytes, false),
+    COLUMN("effect", ROW_REAL, EFFECT, effect, false), /* from format 3 on, and so what follows */
+    COLUMN("label_divergence", ROW_REAL, DIVERGENCE, divergence, false),
 };
 const struct ledger_column ledger_version_columns[] = {
     COLUMN("version", ROW_INT, VERSION, version, true),
@@ -65,6 +69,8 @@ const struct ledger_column ledger_publication_columns[] = {
     COLUMN("published_digest", ROW_DIGEST, DIGEST, digest, false),
     COLUMN("chain_digest", ROW_DIGEST, CHAIN, chain, false),
     COLUMN("increment_bytes", ROW_INT, WIRE_BYTES, wire_bytes, false),
+    COLUMN("published_codec", ROW_TEXT, CODEC, codec, false),
+    COLUMN("published_why", ROW_TEXT, TEXT, text, false),
 };
 #define COUNT(list) sizeof(list) / sizeof *(list)
 const size_t ledger_run_column_count = COUNT(ledger_run_columns),
@@ -78,21 +84,9 @@ void ledger_select(struct trib_buf *sql, const struct ledger_column *columns, si
 
 /* ---- values: each must be what the writer would have written ---- */
 
-/* Lower-case hex of exactly `bytes` bytes. */
-static bool read_hex(const char *text, size_t size, uint8_t *out, size_t bytes) {
-    if (size != 2 * bytes) return false;
-    for (size_t i = 0; i < size; i++) {
-        char c = text[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (digit < 0) return false;
-        out[i / 2] = (uint8_t)(i % 2 == 0 ? digit << 4 : out[i / 2] | digit);
-    }
-    return true;
-}
-
 static bool read_hex64(const char *text, size_t size, uint64_t *out) {
     uint8_t bytes[8];
-    if (!read_hex(text, size, bytes, sizeof bytes)) return false;
+    if (!trib_parse_hex(text, size, bytes, sizeof bytes)) return false;
     *out = 0;
     for (size_t i = 0; i < sizeof bytes; i++) *out = *out << 8 | bytes[i];
     return true;
@@ -144,8 +138,8 @@ static bool read_text(sqlite3_stmt *row, int at, const struct ledger_column *c, 
     switch (c->type) {
     case ROW_TEXT: *(struct trib_text *)field = (struct trib_text){text, size}; return true;
     case ROW_HEX64: return read_hex64(text, size, field);
-    case ROW_DIGEST: return read_hex(text, size, field, TRIB_DIGEST_BYTES);
-    case ROW_RUN: return read_hex(text, size, field, 16);
+    case ROW_DIGEST: return trib_parse_hex(text, size, field, TRIB_DIGEST_BYTES);
+    case ROW_RUN: return trib_parse_hex(text, size, field, 16);
     case ROW_ORIGINS: return read_origins(text, size, field);
     case ROW_VERDICT: return read_name(text, trib_verdict_name, TRIB_ACCEPTED, TRIB_VERDICT_COUNT, field);
     case ROW_REASON: return read_name(text, trib_reason_name, TRIB_REASON_NONE + 1, TRIB_REASON_COUNT, field);

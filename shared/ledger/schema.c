@@ -179,5 +179,10 @@ static const char *const version_2[] = {
     "ALTER TABLE runs ADD COLUMN ledger_format INTEGER NOT NULL DEFAULT 1",
     "ALTER TABLE versions ADD COLUMN verdicts INTEGER", NULL};
 
-const struct trib_sql_step_row ledger_steps[] = {{1, version_1}, {2, version_2}};
+static const char *const version_3[] = {"ALTER TABLE contributions ADD COLUMN effect REAL",
+                                        "ALTER TABLE contributions ADD COLUMN label_divergence REAL",
+                                        "ALTER TABLE versions ADD COLUMN published_codec TEXT",
+                                        "ALTER TABLE versions ADD COLUMN published_why TEXT", NULL};
+
+const struct trib_sql_step_row ledger_steps[] = {{1, version_1}, {2, version_2}, {3, version_3}};
 const size_t ledger_step_count = sizeof ledger_steps / sizeof *ledger_steps;

@@ -1,4 +1,5 @@
 /* One function a kind of record: its values, in the order of a statement's parameters. */
+#include "shared/base/number.h"
 #include "shared/ledger/internal.h"
 #include "shared/model/digest.h"
 
@@ -144,14 +145,10 @@ static enum trib_status void_pending(struct trib_ledger *ledger, const struct tr
     return finish(&row, err);
 }
 
-static void run_hex(const struct trib_record *r, char out[33]) {
-    for (size_t i = 0; i < sizeof r->run; i++) (void)snprintf(out + 2 * i, 3, "%02x", r->run[i]);
-}
-
 static enum trib_status add_run(struct trib_ledger *ledger, const struct trib_record *r,
                                 struct trib_error *err) {
-    char run[33] = "";
-    run_hex(r, run);
+    char run[2 * sizeof r->run + 1];
+    (void)trib_hex(r->run, sizeof r->run, run);
     if (trib_rec_has(r, INCARNATION)) {
         (void)snprintf(ledger->incarnation, sizeof ledger->incarnation, "%016" PRIx64, r->incarnation);
     }
@@ -199,8 +196,19 @@ static enum trib_status take_peer(struct trib_ledger *ledger, const struct trib_
     return status;
 }
 
+/* The update of the same participant that was pending: a robust buffer holds one of each. */
+static enum trib_status void_superseded(struct trib_ledger *ledger, const struct trib_record *r,
+                                        struct trib_error *err) {
+    if (!trib_rec_has(r, SUPERSEDES)) return TRIB_OK;
+    struct row row = begin(ledger, CONTRIBUTION_SUPERSEDED, r);
+    put_bytes(&row, r->peer.data, r->peer.size);
+    return finish(&row, err);
+}
+
 static enum trib_status take_verdict(struct trib_ledger *ledger, const struct trib_record *r,
                                      struct trib_error *err) {
+    enum trib_status status = void_superseded(ledger, r, err);
+    if (status != TRIB_OK) return status;
     struct row row = begin(ledger, CONTRIBUTION_ADD, r);
     put_int(&row, r->now_ms);
     put_bytes(&row, r->peer.data, r->peer.size);
@@ -225,6 +233,8 @@ static enum trib_status take_verdict(struct trib_ledger *ledger, const struct tr
     PUT(&row, put_int, PAYLOAD_CRC, payload_crc);
     put_verdict(&row);
     put_below(&row);
+    PUT(&row, put_real, EFFECT, effect);
+    PUT(&row, put_real, DIVERGENCE, divergence);
     return finish(&row, err);
 }
 
@@ -271,6 +281,10 @@ static enum trib_status take_publish(struct trib_ledger *ledger, const struct tr
     PUT_DIGEST(&row, DIGEST, digest);
     PUT_DIGEST(&row, CHAIN, chain);
     put_int(&row, trib_blob_size(r->payload));
+    if (trib_rec_has(r, TEXT)) { /* auto(...) */
+        PUT_TEXT(&row, CODEC, codec);
+        PUT_TEXT(&row, TEXT, text);
+    }
     return finish(&row, err);
 }
 
@@ -371,7 +385,7 @@ static enum trib_status take_void(struct trib_ledger *ledger, const struct trib_
     "))"
 
 /* At the cloud it is known which verdicts are there: the others go, and those that no version has yet are
- * pending again. */
+ * pending again, but for what a newer one of the same participant replaced that is still there. */
 static enum trib_status go_back_to_verdicts(struct trib_ledger *ledger, const struct trib_record *r,
                                             int64_t run, struct trib_error *err) {
     char sql[900];
@@ -380,10 +394,14 @@ static enum trib_status go_back_to_verdicts(struct trib_ledger *ledger, const st
                    "SELECT verdicts FROM versions WHERE run_id = %" PRId64 " AND version = %" PRIu64, run,
                    r->version);
     enum trib_status status = trib_sql_number(ledger->db, sql, 0, &in_versions, err);
-    (void)snprintf(sql, sizeof sql,
-                   "DELETE FROM contributions WHERE " BEYOND
-                   "; UPDATE contributions SET version = NULL, void_reason = NULL WHERE " BEYOND,
-                   run, run, there, run, run, in_versions);
+    (void)snprintf(
+        sql, sizeof sql,
+        "DELETE FROM contributions WHERE " BEYOND
+        "; UPDATE contributions AS c SET version = NULL, void_reason = CASE WHEN void_reason = "
+        "'superseded' AND EXISTS (SELECT 1 FROM contributions n WHERE n.run_id = c.run_id AND n.node "
+        "= c.node AND n.contribution_id > c.contribution_id AND n.verdict = 'accepted') THEN "
+        "'superseded' END WHERE " BEYOND,
+        run, run, there, run, run, in_versions);
     return status == TRIB_OK ? trib_sql_exec(ledger->db, sql, err) : status;
 }
 
@@ -405,7 +423,7 @@ static enum trib_status go_back(struct trib_ledger *ledger, const struct trib_re
                                 struct trib_error *err) {
     char run[33] = "", sql[900];
     int64_t id = 0, published = trib_rec_has(r, FROM) ? (int64_t)r->from_version : -1;
-    run_hex(r, run);
+    (void)trib_hex(r->run, sizeof r->run, run);
     (void)snprintf(sql, sizeof sql, "SELECT max(run_id) FROM runs WHERE run = '%s'", run);
     enum trib_status status = trib_sql_number(ledger->db, sql, 0, &id, err);
     if (status != TRIB_OK) return status;
@@ -419,8 +437,8 @@ static enum trib_status go_back(struct trib_ledger *ledger, const struct trib_re
         "; DELETE FROM versions WHERE run_id = %" PRId64 " AND (version > %" PRIu64 " OR (version > %" PRId64
         " AND made_by IN ('start', 'parent')))"
         "; UPDATE versions SET published = 0, published_ms = NULL, published_from = NULL, published_digest "
-        "= NULL, chain_digest = NULL, increment_bytes = NULL WHERE run_id = %" PRId64
-        " AND version > %" PRId64,
+        "= NULL, chain_digest = NULL, increment_bytes = NULL, published_codec = NULL, published_why = NULL "
+        "WHERE run_id = %" PRId64 " AND version > %" PRId64,
         r->now_ms, id, id, id, r->version, id, r->version, published, id, published);
     status = trib_sql_exec(ledger->db, sql, err);
     if (status != TRIB_OK) return status;

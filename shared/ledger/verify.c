@@ -19,7 +19,8 @@ struct verify {
     struct trib_verified *out;
     struct trib_chain chain;             /* up to here, as the ledger says, */
     uint8_t computed[TRIB_DIGEST_BYTES]; /* and as it was computed, where that is another one */
-    size_t version_columns;              /* an older file has one less */
+    size_t version_columns;              /* an older file has one less, */
+    size_t publication_columns;          /* or two: no auto(...) was known for what is published */
     uint8_t fingerprint[TRIB_DIGEST_BYTES];
     bool known; /* the chain up to the version before is: this one's can be compared */
     bool any;   /* a version was seen: */
@@ -101,6 +102,11 @@ static void check_place(struct verify *v, const struct trib_record *r, uint64_t 
     }
 }
 
+/* A file of before format 3 may lack the last ones. */
+static size_t contribution_columns(const struct verify *v) {
+    return ledger_contribution_column_count - (v->chain.format >= 3 ? 0 : 2);
+}
+
 /* Takes the current row into the version. */
 static enum trib_status take_row(struct verify *v, uint64_t version, bool rollback, struct trib_error *err) {
     struct trib_record r = {.kind = TRIB_REC_VERDICT};
@@ -109,17 +115,19 @@ static enum trib_status take_row(struct verify *v, uint64_t version, bool rollba
     if (v->first_row == 0) v->first_row = id;
     v->last_row = id;
     v->out->contributions++;
-    if (!ledger_record(v->rows, ROW_COLUMNS, ledger_contribution_columns, ledger_contribution_column_count,
-                       &r, problem)) {
+    if (!ledger_record(v->rows, ROW_COLUMNS, ledger_contribution_columns, contribution_columns(v), &r,
+                       problem)) {
         say(v, &version, id, id, "%s", problem);
         v->sound = false;
         return TRIB_OK;
     }
     bool nowhere = sqlite3_column_type(v->rows, ROW_VERSION) == SQLITE_NULL;
     bool pending = v->chain.format < 2 && r.verdict == TRIB_ACCEPTED && nowhere;
-    if (v->known && !pending) check_place(v, &r, version, rollback);
+    /* Replaced by a newer one while it waited. A row that only says so is missed among the version's. */
+    bool replaced = r.verdict == TRIB_ACCEPTED && nowhere && is_text(v->rows, ROW_VOID, "superseded");
+    if (v->known && !pending && !replaced) check_place(v, &r, version, rollback);
     if (!trib_chain_verdict(&v->chain, &r)) return no_memory(err);
-    if (r.verdict != TRIB_ACCEPTED || rollback || pending) return TRIB_OK;
+    if (r.verdict != TRIB_ACCEPTED || rollback || pending || replaced) return TRIB_OK;
     char node[TRIB_NAME_MAX + 1];
     (void)snprintf(node, sizeof node, "%.*s", (int)r.peer.size, r.peer.data);
     trib_chain_member(&v->chain, &v->member_text, node, r.incarnation, r.number, r.applied);
@@ -166,7 +174,9 @@ enum { MADE_BY, PUBLISHED, VERSION_COLUMNS };
 static void check_publication(struct verify *v, const struct trib_record *p, int64_t flag) {
     uint8_t chain[TRIB_DIGEST_BYTES];
     bool there = trib_rec_has(p, NOW), exact = !trib_rec_has(p, FROM);
-    if (flag != there || there != trib_rec_has(p, CHAIN)) { /* flag is 0 or 1 */
+    bool empty = p->present == (uint64_t)1 << TRIB_R_VERSION, chosen = trib_rec_has(p, TEXT);
+    if (flag != there || there != trib_rec_has(p, CHAIN) || there == empty || /* flag is 0 or 1 */
+        chosen != trib_rec_has(p, CODEC) || (chosen && !there)) {
         say(v, &p->version, 0, 0, "its columns of a publication do not fit each other");
         return;
     }
@@ -186,7 +196,7 @@ static enum trib_status take_publication(struct verify *v, sqlite3_stmt *stmt, c
     struct trib_record p = {.kind = TRIB_REC_PUBLISH};
     char problem[200];
     int at = VERSION_COLUMNS + (int)v->version_columns;
-    if (!ledger_record(stmt, at, ledger_publication_columns, ledger_publication_column_count, &p, problem)) {
+    if (!ledger_record(stmt, at, ledger_publication_columns, v->publication_columns, &p, problem)) {
         say(v, &made->version, 0, 0, "%s", problem);
         return TRIB_OK;
     }
@@ -312,20 +322,27 @@ static enum trib_status check_cloud(struct verify *v, const struct trib_record *
                                     struct trib_error *err) {
     sqlite3_stmt *stmt = NULL;
     bool more = true;
+    int64_t chosen = 0;
+    enum trib_status status = trib_sql_number(
+        v->db,
+        "SELECT count(*) FROM pragma_table_info('versions') WHERE name IN ('published_codec', "
+        "'published_why')",
+        0, &chosen, err);
+    if (status != TRIB_OK) return status;
+    v->publication_columns = ledger_publication_column_count - (chosen == 2 ? 0 : 2);
     struct trib_buf both;
     trib_buf_init(&both, 0);
-    ledger_select(&both, ledger_publication_columns, ledger_publication_column_count);
+    ledger_select(&both, ledger_publication_columns, v->publication_columns);
     char sql[400];
     (void)snprintf(sql, sizeof sql, "%s FROM versions WHERE run_id = ?1 ORDER BY version",
                    trib_buf_text(&both));
     bool failed = both.failed;
     trib_buf_release(&both);
     if (failed) return no_memory(err);
-    enum trib_status status =
-        prepare(v, "made_by, published", ledger_version_columns, v->version_columns, sql, &stmt, err);
+    status = prepare(v, "made_by, published", ledger_version_columns, v->version_columns, sql, &stmt, err);
     if (status == TRIB_OK)
         status = prepare(v, "contribution_id, version, void_reason", ledger_contribution_columns,
-                         ledger_contribution_column_count,
+                         contribution_columns(v),
                          "FROM contributions WHERE run_id = ?1 ORDER BY contribution_id", &v->rows, err);
     if (status == TRIB_OK) status = next_row(v, err);
     while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more)

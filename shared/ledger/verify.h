@@ -15,7 +15,7 @@ struct trib_finding {
 };
 
 struct trib_verified {
-    uint64_t format; /* of the chain: 2, 1 (a run begun by an older program), 0: none (an edge's ledger) */
+    uint64_t format; /* of the chain: 3; 2, 1 (runs begun by older programs), 0: none (an edge's ledger) */
     uint64_t versions, contributions, findings;
     uint64_t later;                        /* contributions that no version covers yet */
     char chain[2 * TRIB_DIGEST_BYTES + 1]; /* of the newest version; "" where there is none */

@@ -27,11 +27,13 @@ static const char *const statements[STATEMENTS] = {
         "origins, "
         "staleness_factor, weight_applied, norm_added, weight_samples, region_samples, samples, steps, loss, "
         "update_norm, cosine, codec, wire_bytes, raw_bytes, payload_crc32c, verdict, reason, below_updates, "
-        "below_up_bytes, below_down_bytes, below_raw_bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "
-        "?11, ?12, "
-        "?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+        "below_up_bytes, below_down_bytes, below_raw_bytes, effect, label_divergence) VALUES(?1, ?2, ?3, ?4, "
+        "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, "
+        "?26, ?27, ?28, ?29, ?30)",
     [CONTRIBUTIONS_COMMIT] = "UPDATE contributions SET version = ?2 WHERE " PENDING,
     [CONTRIBUTIONS_VOID] = "UPDATE contributions SET void_reason = ?2 WHERE " PENDING,
+    [CONTRIBUTION_SUPERSEDED] =
+        "UPDATE contributions SET void_reason = 'superseded' WHERE node = ?2 AND " PENDING,
     [VERSION_COMMIT] =
         "INSERT OR REPLACE INTO versions(run_id, version, parent_version, made_by, made_ms, rule, commits, "
         "contributions, scale, digest, ledger_chain_digest, down_bytes, up_bytes, verdicts) "
@@ -43,13 +45,15 @@ static const char *const statements[STATEMENTS] = {
      * start publishes is the model itself. */
     [VERSION_PUBLISH] =
         "INSERT INTO versions(run_id, version, parent_version, made_by, made_ms, published, published_ms, "
-        "published_from, published_digest, chain_digest, increment_bytes, digest) "
+        "published_from, published_digest, chain_digest, increment_bytes, published_codec, published_why, "
+        "digest) "
         "VALUES(?1, ?2, CASE WHEN ?2 > 0 THEN ?2 - 1 END, CASE WHEN ?2 > 0 THEN 'parent' ELSE 'start' END, "
         "?3, 1, "
-        "?3, ?4, ?5, ?6, ?7, CASE WHEN ?2 = 0 THEN ?5 END) ON CONFLICT DO UPDATE SET published = 1, "
+        "?3, ?4, ?5, ?6, ?7, ?8, ?9, CASE WHEN ?2 = 0 THEN ?5 END) ON CONFLICT DO UPDATE SET published = 1, "
         "published_ms = ?3, published_from = "
         "?4, "
-        "published_digest = ?5, chain_digest = ?6, increment_bytes = ?7",
+        "published_digest = ?5, chain_digest = ?6, increment_bytes = ?7, published_codec = ?8, "
+        "published_why = ?9",
     [EVALUATION_ADD] = "INSERT INTO evaluations VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [EVENT_ADD] =
         "INSERT INTO events(run_id, at_ms, level, event, node, detail) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",

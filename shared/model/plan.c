@@ -13,6 +13,67 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
 const struct trib_option trib_plan_options[] = {TRIB_PLAN_ROWS("", (size_t)0)};
 const size_t trib_plan_option_count = sizeof trib_plan_options / sizeof *trib_plan_options;
 
+const char *const trib_plan_algorithms[] = {"sgd", "scaffold", "area", NULL};
+
+enum trib_algorithm trib_plan_algorithm(const struct trib_plan *plan) {
+    size_t i = 0;
+    while (trib_plan_algorithms[i + 1] != NULL && strcmp(trib_plan_algorithms[i], plan->algorithm) != 0) i++;
+    return (enum trib_algorithm)i;
+}
+
+static bool is_rule(const char *spec, const char *name) {
+    size_t length = strlen(name);
+    return strncmp(spec, name, length) == 0 && (spec[length] == 0 || spec[length] == '(');
+}
+
+/* Momentum at two tiers adds up. */
+static enum trib_status check_optimisers(const struct trib_plan *plan, struct trib_error *err) {
+    struct trib_rule *edge = NULL, *cloud = NULL;
+    enum trib_status status = trib_rule_new(plan->edge_rule, TRIB_TIER_EDGE, &edge, err);
+    if (status == TRIB_OK) status = trib_rule_new(plan->cloud_rule, TRIB_TIER_CLOUD, &cloud, err);
+    if (status == TRIB_OK && trib_rule_optimises(edge) && trib_rule_optimises(cloud))
+        status =
+            trib_fail(err, TRIB_INVALID,
+                      "edge.rule and cloud.rule both have an optimiser (\"%.100s\", \"%.100s\"): what one "
+                      "adds up the other adds up again; drop one of them",
+                      trib_rule_spec(edge), trib_rule_spec(cloud));
+    trib_rule_free(&edge);
+    trib_rule_free(&cloud);
+    return status;
+}
+
+enum trib_status trib_plan_check(const struct trib_plan *plan, struct trib_error *err) {
+    bool area = trib_plan_algorithm(plan) == TRIB_ALGORITHM_AREA;
+    const char *specs[] = {plan->edge_rule, plan->cloud_rule}, *tiers[] = {"edge", "cloud"};
+    for (size_t i = 0; i < 2; i++) {
+        if (area && !is_rule(specs[i], "area"))
+            return trib_fail(
+                err, TRIB_INVALID,
+                "train.algorithm is area and %s.rule is %s: what devices send then must be added up, "
+                "neither averaged nor damped; set %s.rule: area",
+                tiers[i], specs[i], tiers[i]);
+        if (!area && is_rule(specs[i], "area"))
+            return trib_fail(
+                err, TRIB_INVALID,
+                "%s.rule is area and train.algorithm is %s: it adds up what devices send, which must "
+                "be their share; set train.algorithm: area",
+                tiers[i], plan->algorithm);
+    }
+    if (plan->elastic > 0.0 && trib_plan_algorithm(plan) != TRIB_ALGORITHM_SGD)
+        return trib_fail(
+            err, TRIB_INVALID,
+            "forward.elastic is for train.algorithm sgd alone, found %s: it forwards a part of what "
+            "must be added up whole",
+            plan->algorithm);
+    if (plan->worker_momentum > 0.0 && trib_plan_algorithm(plan) != TRIB_ALGORITHM_SGD)
+        return trib_fail(
+            err, TRIB_INVALID,
+            "train.worker_momentum is for train.algorithm sgd alone, found %s: what a device sends "
+            "must be what its memory says that it sent; take train.momentum or none",
+            plan->algorithm);
+    return check_optimisers(plan, err);
+}
+
 static bool is_known(const char *line, size_t bytes) {
     const char *colon = memchr(line, ':', bytes);
     size_t length = colon != NULL ? (size_t)(colon - line) : bytes;
@@ -42,4 +103,28 @@ enum trib_status trib_plan_read(const char *text, size_t bytes, const char *orig
                                     known.size, origin, err);
     trib_buf_release(&known);
     return status;
+}
+
+static enum trib_status check_codec(const char *spec, const struct trib_schema *schema,
+                                    struct trib_error *err) {
+    struct trib_ladder *ladder = NULL;
+    enum trib_status status = trib_ladder_new(spec, schema, &ladder, err);
+    trib_ladder_free(&ladder);
+    return status;
+}
+
+enum trib_status trib_plan_check_codecs(const struct trib_plan *plan, const struct trib_schema *schema,
+                                        struct trib_error *err) {
+    const struct {
+        const char *option, *spec;
+    } codecs[] = {{"codec.up", plan->codec_up},
+                  {"codec.down", plan->codec_down},
+                  {"codec.forward", plan->codec_forward},
+                  {"codec.global", plan->codec_global}};
+    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
+        struct trib_error inner = {.status = TRIB_OK};
+        enum trib_status status = check_codec(codecs[i].spec, schema, &inner);
+        if (status != TRIB_OK) return trib_fail(err, status, "plan.%s: %s", codecs[i].option, inner.text);
+    }
+    return TRIB_OK;
 }

@@ -211,11 +211,13 @@ static enum trib_status match(const struct input *in, const struct trib_tensor *
     return trib_fail(err, TRIB_INVALID, "%s lacks the tensor \"%s\" of the model", in->path, wanted->name);
 }
 
-/* The first tensor of the file that the model does not have, by name. */
+/* The first tensor of the file that the model does not have, by name; control tensors of the run that the
+ * file is from are passed over. */
 static enum trib_status refuse_others(const struct input *in, const struct trib_schema *schema,
                                       struct trib_error *err) {
     for (size_t t = 0; t < in->header.count; t++) {
         size_t s = 0;
+        if (trib_schema_is_control(in->header.tensors[t].name)) continue;
         while (s < schema->tensor_count && strcmp(schema->tensors[s].name, in->header.tensors[t].name) != 0)
             s++;
         if (s == schema->tensor_count)

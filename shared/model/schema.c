@@ -5,7 +5,7 @@
 #include "shared/model/digest.h"
 
 #include <math.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +72,10 @@ static enum trib_status grow(struct trib_schema *schema, struct trib_error *err)
     return TRIB_OK;
 }
 
+bool trib_schema_is_control(const char *name) {
+    return strncmp(name, TRIB_SCHEMA_CONTROL, sizeof TRIB_SCHEMA_CONTROL - 1) == 0;
+}
+
 enum trib_status trib_schema_add(struct trib_schema *schema, const char *name, const size_t *dims,
                                  size_t rank, float bound, struct trib_error *err) {
     size_t count = 0;
@@ -87,6 +91,10 @@ enum trib_status trib_schema_add(struct trib_schema *schema, const char *name, c
     if (count > TRIB_SCHEMA_MAX_PARAMETERS - schema->parameters)
         return trib_fail(err, TRIB_LIMIT, "with tensor \"%s\" the model has more than %zu parameters", name,
                          TRIB_SCHEMA_MAX_PARAMETERS);
+    bool control = trib_schema_is_control(name);
+    if (!control && schema->model_parameters < schema->parameters)
+        return trib_fail(err, TRIB_INVALID, "tensor \"%s\" of the model stands behind a control tensor",
+                         name);
     status = grow(schema, err);
     if (status != TRIB_OK) return status;
     struct trib_tensor *tensor = &schema->tensors[schema->tensor_count++];
@@ -95,7 +103,28 @@ enum trib_status trib_schema_add(struct trib_schema *schema, const char *name, c
     memcpy(tensor->name, name, strlen(name));
     memcpy(tensor->dims, dims, rank * sizeof *dims);
     schema->parameters += count;
+    if (!control) schema->model_parameters = schema->parameters;
     return TRIB_OK;
+}
+
+enum trib_status trib_schema_add_control(struct trib_schema *schema, struct trib_error *err) {
+    size_t count = schema->tensor_count;
+    enum trib_status status = TRIB_OK;
+    for (size_t t = 0; t < count && status == TRIB_OK; t++) {
+        struct trib_tensor like = schema->tensors[t]; /* a copy: adding moves them */
+        char name[sizeof TRIB_SCHEMA_CONTROL + TRIB_SCHEMA_MAX_NAME];
+        (void)snprintf(name, sizeof name, TRIB_SCHEMA_CONTROL "%s", like.name);
+        status = trib_schema_add(schema, name, like.dims, like.rank, 0.0f, err);
+    }
+    return status;
+}
+
+struct trib_schema trib_schema_own(const struct trib_schema *schema) {
+    struct trib_schema own = *schema;
+    own.parameters = own.model_parameters;
+    while (own.tensor_count > 0 && own.tensors[own.tensor_count - 1].offset >= own.model_parameters)
+        own.tensor_count--;
+    return own;
 }
 
 /* ---- text and fingerprint ---- */
@@ -111,7 +140,7 @@ void trib_schema_text(const struct trib_schema *schema, struct trib_buf *out) {
 }
 
 enum trib_status trib_schema_finish(struct trib_schema *schema, struct trib_error *err) {
-    if (schema->tensor_count == 0)
+    if (schema->model_parameters == 0)
         return trib_fail(err, TRIB_INVALID, "the model has no tensors; at least one is needed");
     struct trib_buf text;
     trib_buf_init(&text, 0); /* bounded by the number of tensors and the lengths of their lines */
@@ -252,23 +281,6 @@ enum trib_status trib_schema_parse(struct trib_schema *schema, const char *text,
     if (status == TRIB_OK) status = check_spelling(schema, text, bytes, err);
     if (status != TRIB_OK) trib_schema_release(schema);
     return status;
-}
-
-enum trib_status trib_schema_copy(struct trib_schema *to, const struct trib_schema *from) {
-    struct trib_schema copy = *from;
-    copy.tensors = NULL;
-    if (from->tensor_count > 0) {
-        size_t capacity = 1;
-        while (capacity < from->tensor_count) capacity *= 2; /* what `grow` takes the capacity to be */
-        copy.tensors = trib_alloc_array(capacity, sizeof *copy.tensors);
-        if (copy.tensors == NULL) {
-            trib_schema_init(to);
-            return TRIB_NOMEM;
-        }
-        memcpy(copy.tensors, from->tensors, from->tensor_count * sizeof *copy.tensors);
-    }
-    *to = copy;
-    return TRIB_OK;
 }
 
 /* ---- version 0 ---- */

@@ -134,10 +134,6 @@ enum trib_status trib_client_send(struct trib_client *client, const void *head, 
     return status;
 }
 
-size_t trib_client_queued(const struct trib_client *client) {
-    return client->box.messages;
-}
-
 void trib_client_pause(struct trib_client *client, bool paused) {
     client->paused = paused;
     if (client->watch != NULL) trib_watch_pause(client->watch, paused);

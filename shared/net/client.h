@@ -68,7 +68,6 @@ enum trib_status trib_client_reopen(struct trib_client *client, struct trib_erro
  * connection, messages wait in the queues. */
 enum trib_status trib_client_send(struct trib_client *client, const void *head, size_t head_bytes,
                                   struct trib_blob *payload) TRIB_MUST_USE;
-size_t trib_client_queued(const struct trib_client *client);
 void trib_client_pause(struct trib_client *client, bool paused);
 
 #endif

@@ -295,13 +295,6 @@ int trib_actor_fd(const struct trib_actor *actor) {
     return actor->pipe.fd;
 }
 
-size_t trib_actor_waiting(struct trib_actor *actor) {
-    lock(&actor->pipe);
-    size_t count = actor->pipe.requests.count;
-    unlock(&actor->pipe);
-    return count;
-}
-
 enum trib_status trib_actor_result(struct trib_actor *actor, struct trib_error *err) {
     struct trib_pipe *pipe = &actor->pipe;
     lock(pipe);

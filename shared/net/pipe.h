@@ -48,8 +48,6 @@ void *trib_actor_take(struct trib_actor *actor);
 /* Readable while there are answers to take, and from then on when the actor has ended: for
  * trib_reactor_watch_fd. */
 int trib_actor_fd(const struct trib_actor *actor);
-/* Requests sent and not yet taken by the actor. */
-size_t trib_actor_waiting(struct trib_actor *actor);
 /* TRIB_AGAIN while the actor runs; what its function returned, with its error, once it has. */
 enum trib_status trib_actor_result(struct trib_actor *actor, struct trib_error *err) TRIB_MUST_USE;
 /* Asks the actor to end after the requests that were sent, and waits for it. Its last answers can still be

@@ -60,10 +60,6 @@ bool trib_reactor_in_turn(const struct trib_reactor *reactor) {
     return reactor->in_turn;
 }
 
-uint64_t trib_reactor_now_ms(const struct trib_reactor *reactor) {
-    return reactor->now_ms;
-}
-
 enum trib_status trib_reactor_new(struct trib_reactor **out, struct trib_error *err) {
     struct trib_reactor *reactor = trib_alloc(sizeof *reactor);
     if (reactor == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for the reactor");

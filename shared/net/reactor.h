@@ -35,8 +35,6 @@ void trib_reactor_stop(struct trib_reactor *reactor);
 /* One turn that waits at most `wait_ms` for something to happen (0: only what is there now). */
 enum trib_status trib_reactor_turn(struct trib_reactor *reactor, uint32_t wait_ms,
                                    struct trib_error *err) TRIB_MUST_USE;
-/* The monotonic time at which the present turn got to work: what handlers tell the roles. */
-uint64_t trib_reactor_now_ms(const struct trib_reactor *reactor);
 
 /* ---- Watches */
 

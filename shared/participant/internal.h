@@ -3,6 +3,7 @@
 #define TRIB_PARTICIPANT_INTERNAL_H
 
 #include "shared/base/rng.h"
+#include "shared/codec/specs.h"
 #include "shared/participant/participant.h"
 #include "shared/wire/transfer.h"
 
@@ -20,6 +21,22 @@ enum {
 };
 
 enum phase { CLOSED, HELLO, READY };
+
+/* The newest payloads that came over: their bytes, and the time from PUSH to ACK, or from PULL to the last of
+ * them. */
+enum { TRANSFERS_KEPT = 4 };
+struct transfers {
+    size_t count; /* ever kept */
+    struct {
+        uint64_t bytes, ms;
+    } kept[TRANSFERS_KEPT];
+};
+
+/* The MODEL whose payload comes in chunks. */
+struct offered {
+    struct trib_msg msg; /* its codec stands in */
+    char codec[TRIB_SPECS_MAX];
+};
 
 struct trib_participant {
     struct trib_participant_options options;
@@ -39,15 +56,20 @@ struct trib_participant {
     bool want_model, pull_open;
     bool training; /* ACTION_TRAIN was asked for, and neither submit nor abandon has answered it */
     uint64_t pull_sent_ms, pull_at_ms;
+    uint64_t pull_began_ms; /* when what is coming was asked for; 0: it began over another connection */
+    struct transfers fetched;
     struct trib_inbound incoming;
     struct trib_pace pace;   /* of what comes down */
     uint64_t piece_ms;       /* when the last piece came */
-    struct trib_msg offered; /* the MODEL whose payload comes in chunks; its codec stands in */
-    char offered_codec[TRIB_CODEC_MAX_SPEC + 1];
+    struct offered *offered; /* owned; of `incoming` */
     /* pushing */
     uint64_t pushed_number, pushed_ms; /* the update that waits for its ACK; 0: none */
     size_t pushed_bytes;               /* of it, in one frame */
-    uint64_t retry_push_ms;            /* the parent asked to wait until then */
+    bool pushed_whole;                 /* its bytes go with it, and not only the question how it was judged */
+    uint64_t push_began_ms;            /* when it was first sent over this connection */
+    struct transfers pushed;
+    size_t rung_before;     /* of the update before, in the state's ladder_out; SIZE_MAX: none */
+    uint64_t retry_push_ms; /* the parent asked to wait until then */
     struct trib_outbound outgoing;
     struct trib_participant_status status;
 };
@@ -62,12 +84,24 @@ void trib_participant_renew(struct trib_participant *p, const char *why);
 /* An answer came `ms` after it could: patience is no longer needed if that was soon. */
 void trib_participant_progress(struct trib_participant *p, uint64_t ms);
 
+/* HELLO and PULL tell what the device says of itself. */
+void trib_participant_report(struct trib_participant *p, struct trib_msg *msg);
+
 /* pull.c */
 void trib_participant_pull(struct trib_participant *p);
 void trib_participant_on_model(struct trib_participant *p, const struct trib_msg *msg,
                                struct trib_blob *payload);
 void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg *msg,
                                struct trib_blob *payload);
+
+/* line.c */
+void trib_transfers_note(struct transfers *transfers, size_t bytes, uint64_t ms);
+double trib_transfers_rate(const struct transfers *transfers); /* bytes/s; 0: nothing was measured */
+/* What the choice of a codec goes by. */
+struct trib_ladder_line trib_participant_line(const struct trib_participant *p);
+/* Remembers a choice; one that is another than the one before is an event, with its reason. */
+void trib_participant_chose(struct trib_participant *p, const struct trib_ladder_line *line,
+                            const struct trib_ladder_choice *choice);
 
 /* push.c */
 bool trib_participant_forward_due(const struct trib_participant *p, uint64_t *wake_ms);

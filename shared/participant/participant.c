@@ -25,6 +25,7 @@ enum trib_status trib_participant_new(const struct trib_participant_options *opt
     p->state = state;
     p->outbox = outbox;
     p->rng = trib_rng_seed(options->seed, 0);
+    p->rung_before = SIZE_MAX;
     p->backoff_ms = BACKOFF_MIN_MS;
     p->heartbeat_ms = 5000;
     p->want_model = true;
@@ -38,6 +39,7 @@ void trib_participant_free(struct trib_participant **participant) {
     if (p == NULL) return;
     trib_inbound_drop(&p->incoming);
     trib_outbound_drop(&p->outgoing);
+    trib_free(p->offered);
     trib_free(p);
     *participant = NULL;
 }
@@ -100,6 +102,17 @@ void trib_participant_renew(struct trib_participant *p, const char *why) {
     trib_participant_reconnect(p, why);
 }
 
+void trib_participant_report(struct trib_participant *p, struct trib_msg *msg) {
+    struct trib_conditions now = {.battery = UINT64_MAX};
+    if (p->options.conditions == NULL) return;
+    p->options.conditions(p->options.conditions_ctx, &now);
+    size_t bytes = now.device_class != NULL ? strnlen(now.device_class, TRIB_CLASS_MAX) : 0;
+    if (bytes > 0)
+        trib_msg_set(msg, DEVICE_CLASS, device_class, ((struct trib_text){now.device_class, bytes}));
+    if (now.battery <= 100) trib_msg_set(msg, BATTERY, battery, now.battery);
+    if (now.link > 0) trib_msg_set(msg, LINK, link, now.link);
+}
+
 static void say_hello(struct trib_participant *p) {
     const struct trib_state *s = p->state;
     struct trib_msg msg = {.type = TRIB_HELLO};
@@ -128,6 +141,7 @@ static void say_hello(struct trib_participant *p) {
             msg.present |= (uint64_t)1 << TRIB_F_HELD_DIGEST;
         }
     }
+    trib_participant_report(p, &msg);
     trib_participant_send(p, &msg, NULL);
 }
 
@@ -176,6 +190,7 @@ static bool begin_run(struct trib_participant *p, const struct trib_msg *msg) {
     record.present |= (uint64_t)1 << TRIB_R_RUN;
     if (!run_is_possible(p, &record)) return false;
     p->training = p->finished = false;
+    p->rung_before = SIZE_MAX;
     trib_inbound_drop(&p->incoming);
     return trib_participant_record(p, &record);
 }
@@ -304,6 +319,8 @@ static void on_ready(struct trib_participant *p, const struct trib_msg *msg, str
         }
         break;
     case TRIB_WAIT:
+        if (!p->pull_open)
+            break; /* what it answers has been answered: one that comes late would hold us up */
         p->pull_open = false;
         p->pull_at_ms = p->now_ms + earlier(msg->wait_ms, LONGEST_WAIT_MS);
         p->pull_at_ms += trib_rng_below(&p->rng, (p->pull_at_ms - p->now_ms) / 8 + 1);

@@ -11,6 +11,13 @@
 
 #include "shared/state/outbox.h"
 
+/* What a device tells its parent of itself, for who trains next. */
+struct trib_conditions {
+    const char *device_class; /* borrowed until the next call; NULL or "": not told */
+    uint64_t battery;         /* percent; above 100: not told */
+    uint64_t link;            /* bytes/s; 0: not told */
+};
+
 struct trib_participant_options {
     const char *name; /* borrowed; 1 to 64 printable characters */
     uint64_t seed;    /* of its own random numbers (jitter, incarnations) */
@@ -21,6 +28,14 @@ struct trib_participant_options {
     /* An edge: the sum of n_k of its active devices, for PUSH; NULL at a device. */
     uint64_t (*region)(void *ctx);
     void *region_ctx;
+    /* A device: asked before each HELLO and PULL; *out says that nothing is told. May be NULL. */
+    void (*conditions)(void *ctx, struct trib_conditions *out);
+    void *conditions_ctx;
+    /* A device that agrees to tell its labels: asked before each PUSH if the plan wants them
+     * (train.tell_labels); samples of each class into *out, which is empty: nothing is told. NULL: it does
+     * not agree. */
+    void (*labels)(void *ctx, struct trib_u64s *out);
+    void *labels_ctx;
 };
 
 struct trib_participant;
@@ -42,11 +57,14 @@ uint64_t trib_participant_poll(struct trib_participant *p, uint64_t now_ms);
 void trib_participant_goodbye(struct trib_participant *p, uint64_t now_ms);
 
 /* ---- devices ---- */
-/* The work that ACTION_TRAIN asked for: `difference` = trained model - G, of `parameters` floats; it is added
- * to what codecs lost before, encoded, numbered and pushed. weight is n_k. Not finite: reported and dropped.
- */
+/* The work that ACTION_TRAIN asked for: `difference` = trained model - G, of `parameters` floats (or what
+ * else plan.train.algorithm says); it is added to what codecs lost before, encoded, numbered and pushed.
+ * weight is n_k. `local` is what the device keeps from now on, taken over in the same step: as
+ * trib_state_gather. Not finite: reported and dropped, and `local` with it. Everything is borrowed for the
+ * call. */
 struct trib_submission {
     const float *difference;
+    const float *const *local;   /* NULL: nothing */
     uint64_t base_version;       /* G's when training began */
     uint64_t parent_incarnation; /* the parent's then; the work is dropped if it has changed */
     uint64_t samples, weight;

@@ -24,8 +24,11 @@ void trib_participant_pull(struct trib_participant *p) {
         msg.present |= (uint64_t)1 << TRIB_F_HELD_DIGEST;
     }
     trib_msg_set(&msg, CREDIT, credit, frame_bytes(p));
+    trib_participant_report(p, &msg);
+    if (trib_ladder_count(s->ladder_held) > 1 && trib_transfers_rate(&p->fetched) >= 1)
+        trib_msg_set(&msg, RATE, rate, (uint64_t)trib_transfers_rate(&p->fetched));
     p->pull_open = true;
-    p->pull_sent_ms = p->now_ms;
+    p->pull_sent_ms = p->pull_began_ms = p->now_ms;
     trib_participant_send(p, &msg, NULL);
 }
 
@@ -39,7 +42,7 @@ static void start_over(struct trib_participant *p, const char *why) {
     p->pull_at_ms = p->now_ms + BACKOFF_MIN_MS;
 }
 
-static const char *check_bytes(const struct trib_codec *codec, const struct trib_state *s,
+static const char *check_bytes(struct trib_specs *specs, const struct trib_state *s,
                                const struct trib_msg *msg, const struct trib_blob *payload) {
     if (!s->has_model || msg->from_version != s->parent_version ||
         memcmp(msg->from_digest, s->parent_chain, sizeof msg->from_digest) != 0)
@@ -50,7 +53,10 @@ static const char *check_bytes(const struct trib_codec *codec, const struct trib
     size_t left = trib_blob_size(payload);
     for (size_t i = 0; i < msg->increments.count; i++) {
         uint64_t size = msg->increments.items[i];
+        const struct trib_codec *codec;
         if (size > left) return "increments longer than their payload";
+        if (trib_specs_next(specs, &codec, NULL) != TRIB_OK)
+            return "increments of a codec that is unknown here";
         if (trib_codec_check(codec, data, (size_t)size, trib_state_parameters(s), NULL, NULL) != TRIB_OK)
             return "an increment that is not of the plan's codec";
         trib_digest_chain(chain, data, (size_t)size, chain);
@@ -64,14 +70,10 @@ static const char *check_bytes(const struct trib_codec *codec, const struct trib
 static const char *check_increments(struct trib_participant *p, const struct trib_msg *msg,
                                     const struct trib_blob *payload) {
     const struct trib_state *s = p->state;
-    if (msg->codec.size == 0) return check_bytes(s->codec_held, s, msg, payload);
-    char spec[TRIB_CODEC_MAX_SPEC + 1];
-    (void)snprintf(spec, sizeof spec, "%.*s", (int)msg->codec.size, msg->codec.data);
-    struct trib_codec *codec;
-    if (trib_codec_new_for(spec, &s->schema, &codec, NULL) != TRIB_OK)
-        return "increments of a codec that is unknown here";
-    const char *problem = check_bytes(codec, s, msg, payload);
-    trib_codec_free(&codec);
+    struct trib_specs specs;
+    trib_specs_start(&specs, msg->codec.data, msg->codec.size, trib_ladder_top(s->ladder_held), &s->schema);
+    const char *problem = check_bytes(&specs, s, msg, payload);
+    if (!trib_specs_end(&specs) && problem == NULL) problem = "more codecs than increments";
     return problem;
 }
 
@@ -80,7 +82,7 @@ static const char *check_whole(struct trib_participant *p, const struct trib_msg
     const struct trib_state *s = p->state;
     size_t n = trib_state_parameters(s);
     uint8_t full[TRIB_DIGEST_BYTES], chain[TRIB_DIGEST_BYTES];
-    float *values = trib_alloc_floats(n);
+    float *values = trib_alloc_array(n, sizeof *values);
     if (values == NULL) return "out of memory for a model";
     const char *problem = NULL;
     if (msg->kind == TRIB_MODEL_SEED)
@@ -89,12 +91,14 @@ static const char *check_whole(struct trib_participant *p, const struct trib_msg
         problem = "a snapshot of the wrong size";
     else
         memcpy(values, trib_blob_data(payload), n * sizeof *values);
-    if (problem == NULL) {
-        trib_digest_floats(values, n, full);
+    if (problem == NULL && msg->kind == TRIB_MODEL_SEED) {
+        trib_digest_floats(values, n, s->shards, full);
         trib_digest_chain_start(s->schema.fingerprint, full, chain);
-        if (msg->kind == TRIB_MODEL_SEED && memcmp(chain, msg->to_digest, sizeof chain) != 0)
+        if (memcmp(chain, msg->to_digest, sizeof chain) != 0)
             problem = "a seed that gives another model here";
-        else if (trib_msg_has(msg, FULL_DIGEST) && memcmp(full, msg->full_digest, sizeof full) != 0)
+    }
+    if (problem == NULL) {
+        if (trib_msg_has(msg, FULL_DIGEST) && !trib_digest_matches(values, n, s->shards, msg->full_digest))
             problem = "a snapshot with another digest";
         else if (!trib_kernels()->all_finite(values, n))
             problem = "a model with NaN or infinity";
@@ -156,21 +160,36 @@ static void take_model(struct trib_participant *p, const struct trib_msg *msg, s
     memcpy(record.chain, msg->to_digest, sizeof record.chain);
     record.present |= (uint64_t)1 << TRIB_R_CHAIN;
     if (!trib_participant_record(p, &record)) return;
-    uint8_t full[TRIB_DIGEST_BYTES];
-    if (msg->kind == TRIB_MODEL_INCREMENTS && trib_msg_has(msg, FULL_DIGEST)) {
-        trib_digest_floats(p->state->G, trib_state_parameters(p->state), full);
-        if (memcmp(full, msg->full_digest, sizeof full) != 0) {
-            start_over(p, "increments that led to another model than the parent's");
-            return;
-        }
+    if (payload != NULL && p->pull_began_ms != 0)
+        trib_transfers_note(&p->fetched, trib_blob_size(payload), p->now_ms - p->pull_began_ms);
+    if (msg->kind == TRIB_MODEL_INCREMENTS && trib_msg_has(msg, FULL_DIGEST) &&
+        !trib_digest_matches(p->state->G, trib_state_parameters(p->state), p->state->shards,
+                             msg->full_digest)) {
+        start_over(p, "increments that led to another model than the parent's");
+        return;
     }
     model_ready(p);
+}
+
+/* The model says that a forward is settled whose ACK was lost. Accepted, it leaves; refused, it is void, and
+ * only the ACK says which: it is asked for first. Not while the parent cannot say so either. */
+static bool verdict_is_missing(struct trib_participant *p, const struct trib_msg *msg) {
+    const struct trib_held *held = trib_participant_unacknowledged(p);
+    if (p->state->role != TRIB_ROLE_EDGE || held == NULL || held->number > msg->applied ||
+        p->now_ms < p->retry_push_ms)
+        return false;
+    if (held->number > p->last_number) p->last_number = held->number; /* the question needs no bytes */
+    p->pushed_number = 0;
+    p->pull_open = false;
+    p->pull_at_ms = p->now_ms + BACKOFF_MIN_MS;
+    return true;
 }
 
 void trib_participant_on_model(struct trib_participant *p, const struct trib_msg *msg,
                                struct trib_blob *payload) {
     const struct trib_state *s = p->state;
     if (p->training) return; /* asked for before; the next one will do */
+    if (verdict_is_missing(p, msg)) return;
     bool held = s->has_model && !p->without_model && msg->to_version == s->parent_version &&
                 memcmp(msg->to_digest, s->parent_chain, sizeof msg->to_digest) == 0;
     if (held || msg->kind == TRIB_MODEL_CURRENT) {
@@ -189,14 +208,16 @@ void trib_participant_on_model(struct trib_participant *p, const struct trib_msg
         start_over(p, "an offer larger than the model");
         return;
     }
-    if (trib_inbound_start(&p->incoming, msg->to_version, (size_t)msg->payload_bytes,
-                           (uint32_t)msg->payload_crc) != TRIB_OK) {
+    if (p->offered == NULL) p->offered = trib_alloc(sizeof *p->offered);
+    if (p->offered == NULL || trib_inbound_start(&p->incoming, msg->to_version, (size_t)msg->payload_bytes,
+                                                 (uint32_t)msg->payload_crc) != TRIB_OK) {
         start_over(p, "out of memory for a model");
         return;
     }
-    p->offered = *msg;
-    if (msg->codec.size > 0) memcpy(p->offered_codec, msg->codec.data, msg->codec.size);
-    p->offered.codec.data = p->offered_codec;
+    p->offered->msg = *msg;
+    if (msg->codec.size > 0) memcpy(p->offered->codec, msg->codec.data, msg->codec.size);
+    p->offered->msg.codec.data = p->offered->codec;
+    if (p->incoming.have > 0) p->pull_began_ms = 0; /* its beginning came before */
     credit_from_here(p);
 }
 
@@ -219,11 +240,11 @@ void trib_participant_on_chunk(struct trib_participant *p, const struct trib_msg
         if (trib_pace_due(&p->pace)) credit(p);
         return;
     }
-    uint32_t crc = in->crc;
+    bool sound = trib_inbound_sound(in);
     struct trib_blob *whole = trib_inbound_take(in);
-    if (trib_kernels()->crc32c(0, trib_blob_data(whole), trib_blob_size(whole)) != crc)
-        start_over(p, "a payload with another checksum");
+    if (sound)
+        take_model(p, &p->offered->msg, whole);
     else
-        take_model(p, &p->offered, whole);
+        start_over(p, "a payload with another checksum");
     trib_blob_unref(&whole);
 }

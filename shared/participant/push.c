@@ -3,6 +3,7 @@
 #include "shared/participant/internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 const struct trib_held *trib_participant_unacknowledged(const struct trib_participant *p) {
@@ -17,7 +18,8 @@ static bool is_full(const struct trib_state *s) {
     for (size_t i = 0; i < s->held_count; i++) bytes += trib_blob_size(s->held[i].payload);
     if (s->held_count == 0) return false;
     return s->held_count == TRIB_HELD_MAX ||
-           bytes + trib_codec_max_bytes(s->codec_out, trib_state_parameters(s)) > TRIB_HELD_BYTES;
+           bytes + trib_codec_max_bytes(trib_ladder_top(s->ladder_out), trib_state_parameters(s)) >
+               TRIB_HELD_BYTES;
 }
 
 bool trib_participant_forward_due(const struct trib_participant *p, uint64_t *wake_ms) {
@@ -27,18 +29,31 @@ bool trib_participant_forward_due(const struct trib_participant *p, uint64_t *wa
     if (!s->started || s->stopped || !s->has_model || g->updates == 0 || is_full(s) ||
         trib_participant_unacknowledged(p) != NULL)
         return false;
-    if (g->updates >= s->plan.forward_updates) return true;
-    if (s->plan.forward_ms == 0) return false;
-    *wake_ms = g->since_ms + s->plan.forward_ms;
-    return p->now_ms >= *wake_ms;
+    return trib_state_forward_due(s, p->now_ms, wake_ms);
 }
 
-/* Encodes `own`, fills in what both kinds of participants share, records it. */
+static void read_part(void *ctx, size_t offset, size_t count, float *out) {
+    const struct trib_state *s = ctx;
+    memset(out, 0, count * sizeof *out);
+    trib_kernels()->add_scaled(out, s->own + offset, (float)s->plan.elastic, count);
+}
+
+/* What leaves: all of `own`, or, elastic, the part of it by which an edge is drawn to its parent's model. */
+static struct trib_source leaving(struct trib_state *s) {
+    if (s->role == TRIB_ROLE_EDGE && s->plan.elastic > 0.0)
+        return (struct trib_source){.read = read_part, .ctx = s, .count = trib_state_parameters(s)};
+    return trib_source_floats(s->own, trib_state_parameters(s));
+}
+
+/* Encodes what leaves of `own`, fills in what both kinds of participants share, records it. */
 static bool record_forward(struct trib_participant *p, struct trib_record *record) {
     struct trib_state *s = p->state;
-    struct trib_source source = trib_source_floats(s->own, trib_state_parameters(s));
+    struct trib_source source = leaving(s);
+    const struct trib_ladder_line line = trib_participant_line(p);
+    struct trib_ladder_choice choice;
     struct trib_error err;
-    enum trib_status status = trib_codec_encode(s->codec_out, &source, &record->payload, &err);
+    enum trib_status status =
+        trib_ladder_encode(s->ladder_out, &line, &source, &record->payload, &choice, &err);
     if (status != TRIB_OK) {
         trib_outbox_event(p->outbox, s, p->now_ms, s->role == TRIB_ROLE_EDGE, TRIB_LOG_ERROR, "encode_failed",
                           "error=\"%s\"", err.text);
@@ -52,31 +67,47 @@ static bool record_forward(struct trib_participant *p, struct trib_record *recor
     size_t bytes = trib_blob_size(record->payload);
     trib_rec_set(record, NUMBER, number, s->next_number);
     trib_rec_set(record, PAYLOAD_CRC, payload_crc, trib_kernels()->crc32c(0, data, bytes));
-    const char *spec = trib_codec_spec(s->codec_out);
+    const char *spec = trib_codec_spec(trib_ladder_codec(s->ladder_out, choice.rung));
     trib_rec_set(record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     trib_rec_set(record, RAW_BYTES, raw_bytes, trib_state_parameters(s) * sizeof(float));
     bool done = trib_participant_record(p, record);
+    if (done) trib_participant_chose(p, &line, &choice);
     trib_blob_unref(&record->payload);
     return done;
 }
 
+static uint64_t at_most(uint64_t count, uint64_t most) {
+    return count < most ? count : most;
+}
+
+/* No more than a parent takes: what one child claims must not void what all of them gave. */
 void trib_participant_forward(struct trib_participant *p) {
     const struct trib_state *s = p->state;
     const struct trib_gathered *g = &s->gathered;
     struct trib_record record = {.kind = TRIB_REC_FORWARD};
     trib_rec_set(&record, BASE, base_version, trib_histogram_base(&g->histogram));
-    trib_rec_set(&record, SAMPLES, samples, g->samples);
-    trib_rec_set(&record, WEIGHT, weight, g->weight);
-    uint64_t region = p->options.region != NULL ? p->options.region(p->options.region_ctx) : g->weight;
-    trib_rec_set(&record, REGION, region, region > g->weight ? region : g->weight);
-    trib_rec_set(&record, STEPS, steps, (float)g->steps);
-    trib_rec_set(&record, LOSS, loss, g->samples > 0 ? (float)(g->loss / (double)g->samples) : 0.0f);
     trib_rec_set(&record, HISTOGRAM, histogram, g->histogram);
-    trib_rec_set(&record, BELOW_UPDATES, below_updates, g->below_updates);
-    trib_rec_set(&record, BELOW_UP, below_up_bytes, g->below_up_bytes);
-    trib_rec_set(&record, BELOW_DOWN, below_down_bytes, g->below_down_bytes);
-    trib_rec_set(&record, BELOW_RAW, below_raw_bytes, g->below_raw_bytes);
+    trib_rec_set(&record, SAMPLES, samples, trib_histogram_fit(&record.histogram, TRIB_CLAIM_MAX));
+    uint64_t weight = at_most(g->weight, TRIB_CLAIM_MAX);
+    trib_rec_set(&record, WEIGHT, weight, weight);
+    uint64_t region = p->options.region != NULL ? p->options.region(p->options.region_ctx) : weight;
+    trib_rec_set(&record, REGION, region, region > weight ? at_most(region, TRIB_CLAIM_MAX) : weight);
+    trib_rec_set(&record, STEPS, steps, (float)fmin(g->steps, (double)TRIB_CLAIM_MAX));
+    trib_rec_set(&record, LOSS, loss, g->samples > 0 ? (float)(g->loss / (double)g->samples) : 0.0f);
+    trib_rec_set(&record, BELOW_UPDATES, below_updates, at_most(g->below_updates, TRIB_CLAIM_MAX));
+    trib_rec_set(&record, BELOW_UP, below_up_bytes, at_most(g->below_up_bytes, TRIB_BELOW_BYTES_MAX));
+    trib_rec_set(&record, BELOW_DOWN, below_down_bytes, at_most(g->below_down_bytes, TRIB_BELOW_BYTES_MAX));
+    trib_rec_set(&record, BELOW_RAW, below_raw_bytes, at_most(g->below_raw_bytes, TRIB_BELOW_BYTES_MAX));
     (void)record_forward(p, &record);
+}
+
+static bool is_finite(const struct trib_state *s, const struct trib_submission *submission) {
+    const struct trib_kernels *k = trib_kernels();
+    if (!k->all_finite(submission->difference, trib_state_parameters(s))) return false;
+    for (size_t i = 0; submission->local != NULL && i < TRIB_LOCAL_MAX; i++)
+        if (submission->local[i] != NULL && !k->all_finite(submission->local[i], s->schema.model_parameters))
+            return false;
+    return true;
 }
 
 void trib_participant_submit(struct trib_participant *p, uint64_t now_ms,
@@ -91,13 +122,18 @@ void trib_participant_submit(struct trib_participant *p, uint64_t now_ms,
         submission->base_version != s->parent_version)
         return;
     if (s->held_count == TRIB_HELD_MAX) return;
-    if (!trib_kernels()->all_finite(submission->difference, trib_state_parameters(s))) {
+    if (!is_finite(s, submission)) {
         trib_outbox_event(p->outbox, s, now_ms, false, TRIB_LOG_ERROR, "training_diverged", "base=%" PRIu64,
                           submission->base_version);
         p->pull_at_ms = now_ms + 1000;
         return;
     }
-    trib_state_gather(s, submission->difference);
+    if (trib_state_gather(s, submission->difference, submission->local) != TRIB_OK) {
+        trib_outbox_event(p->outbox, s, now_ms, false, TRIB_LOG_ERROR, "update_lost",
+                          "base=%" PRIu64 " error=\"out of memory\"", submission->base_version);
+        p->pull_at_ms = now_ms + 1000;
+        return;
+    }
     struct trib_record record = {.kind = TRIB_REC_FORWARD};
     trib_rec_set(&record, BASE, base_version, submission->base_version);
     trib_rec_set(&record, SAMPLES, samples, submission->samples);
@@ -136,12 +172,19 @@ static void fill_push(const struct trib_participant *p, const struct trib_held *
     trib_msg_set(msg, LOSS, loss, held->loss);
     /* Which of the two a parent expects depends on its tier, which a child does not know. */
     const struct trib_plan *plan = &p->state->plan;
-    const char *spec = trib_codec_spec(p->state->codec_out);
-    if (strcmp(plan->codec_up, plan->codec_forward) != 0)
+    const struct trib_ladder *ladder = p->state->ladder_out;
+    const char *spec = trib_codec_spec(trib_ladder_codec(ladder, held->rung));
+    if (strcmp(plan->codec_up, plan->codec_forward) != 0 || trib_ladder_count(ladder) > 1)
         trib_msg_set(msg, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
-    if (p->state->role != TRIB_ROLE_EDGE) return;
+    if (p->state->role != TRIB_ROLE_EDGE) {
+        if (plan->tell_labels && p->options.labels != NULL)
+            p->options.labels(p->options.labels_ctx, &msg->labels);
+        if (msg->labels.count > 0) msg->present |= (uint64_t)1 << TRIB_F_LABELS;
+        return;
+    }
     trib_msg_set(msg, REGION, region, held->region);
-    trib_msg_set(msg, HISTOGRAM, histogram, held->histogram);
+    if (held->histogram != NULL) msg->histogram = *held->histogram;
+    msg->present |= (uint64_t)1 << TRIB_F_HISTOGRAM;
     trib_msg_set(msg, BELOW_UPDATES, below_updates, held->below_updates);
     trib_msg_set(msg, BELOW_UP_BYTES, below_up_bytes, held->below_up_bytes);
     trib_msg_set(msg, BELOW_DOWN_BYTES, below_down_bytes, held->below_down_bytes);
@@ -164,7 +207,12 @@ void trib_participant_push(struct trib_participant *p) {
     size_t bytes = trib_blob_size(held->payload);
     /* The parent has judged it, and this node has not heard how, or forgot: the question needs no bytes. */
     bool judged = held->number <= p->last_number, whole = !judged && in_one_frame(p, bytes);
-    if (p->pushed_number != held->number) p->status.pushed++;
+    if (p->pushed_number != held->number) {
+        p->status.pushed++;
+        p->push_began_ms = p->now_ms;
+        p->pushed_whole = true;
+    }
+    if (judged) p->pushed_whole = false;
     p->pushed_number = held->number;
     p->pushed_ms = p->now_ms;
     p->pushed_bytes = whole ? bytes : 0;
@@ -195,6 +243,7 @@ void trib_participant_send_pieces(struct trib_participant *p) {
 void trib_participant_on_ack(struct trib_participant *p, const struct trib_msg *msg) {
     if (trib_msg_has(msg, CREDIT) && msg->credit > p->credit) p->credit = msg->credit;
     if (p->outgoing.number == msg->number) trib_outbound_drop(&p->outgoing);
+    const bool took_it = p->pushed_number == msg->number && p->pushed_whole;
     if (p->pushed_number == msg->number) {
         trib_participant_progress(p, p->now_ms - p->pushed_ms);
         p->pushed_number = 0;
@@ -203,6 +252,7 @@ void trib_participant_on_ack(struct trib_participant *p, const struct trib_msg *
     for (size_t i = 0; i < p->state->held_count; i++)
         if (p->state->held[i].number == msg->number) held = &p->state->held[i];
     if (held == NULL || held->acknowledged) return;
+    if (took_it) trib_transfers_note(&p->pushed, trib_blob_size(held->payload), p->now_ms - p->push_began_ms);
     struct trib_record record = {.kind = TRIB_REC_ACKED};
     trib_rec_set(&record, NUMBER, number, msg->number);
     trib_rec_set(&record, VERDICT, verdict, msg->verdict);

@@ -4,7 +4,6 @@
  * damped is each update's own a, never alpha itself.
  *
  * At the cloud a is also multiplied by the population share of the child (see docs/algorithms.md). */
-#include "shared/base/alloc.h"
 #include "shared/rules/kind.h"
 
 #include <string.h>
@@ -22,7 +21,7 @@ struct config {
 
 static const char *const form_choices[] = {"delta", "mix", NULL};
 
-const struct trib_option trib_fedasync_params[TRIB_FEDASYNC_PARAMS] = {
+static const struct trib_option params[] = {
     {"form", TRIB_OPT_CHOICE, offsetof(struct config, form), "delta", 0, 0, form_choices, NULL,
      "delta: add what the update changed; mix: move towards its model"},
     {"alpha", TRIB_OPT_F64, offsetof(struct config, alpha), "1", 0.000001, 1, NULL, NULL,
@@ -37,12 +36,8 @@ const struct trib_option trib_fedasync_params[TRIB_FEDASYNC_PARAMS] = {
 
 static enum trib_status prepare(void *config, enum trib_tier tier, struct trib_error *err) {
     struct config *c = config;
-    enum trib_status status = trib_staleness_new(c->staleness, &c->function, err);
+    enum trib_status status = trib_rule_staleness(&c->staleness, &c->function, err);
     if (status != TRIB_OK) return status;
-    char *canonical = trib_strdup(trib_staleness_spec(c->function));
-    if (canonical == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a rule");
-    trib_free(c->staleness);
-    c->staleness = canonical;
     c->is_mix = strcmp(c->form, "mix") == 0;
     c->is_relative = trib_rule_switch(c->relative, tier == TRIB_TIER_CLOUD);
     c->is_shared = trib_rule_switch(c->share, tier == TRIB_TIER_CLOUD);
@@ -66,36 +61,19 @@ static struct trib_rule_weight weigh(const void *config, const struct trib_rule_
     return (struct trib_rule_weight){.factor = factor, .applied = (float)applied, .norm = 0.0f};
 }
 
-static bool due(const void *config, const struct trib_rule_memory *memory,
-                const struct trib_rule_state *state, uint64_t *wake_ms) {
-    (void)config;
-    (void)memory;
-    (void)state;
-    (void)wake_ms;
-    return true;
-}
-
-static double rate(const void *config) {
-    (void)config;
-    return 1.0;
-}
-
-static uint64_t needs(const void *config, const struct trib_rule_state *state, uint64_t *configured) {
-    (void)config;
-    (void)state;
-    *configured = 1;
-    return 1;
-}
-
-const struct trib_rule_kind trib_rule_fedasync = {
+static const struct trib_rule_base base = {.form = form, .weigh = weigh};
+static const struct trib_rule_kind kind = {.name = "fedasync",
+                                           .config_bytes = sizeof(struct config),
+                                           .prepare = prepare,
+                                           .release = release,
+                                           .base = &base};
+const struct trib_rule_row trib_rule_fedasync = {
     .name = "fedasync",
-    .config_bytes = sizeof(struct config),
-    .synchronous = false,
-    .prepare = prepare,
-    .release = release,
-    .form = form,
-    .weigh = weigh,
-    .due = due,
-    .rate = rate,
-    .needs = needs,
-};
+    .summary = "every update commits at once",
+    .formula = "delta: h = a F; mix: h = a ((P_base - S) + F); a = alpha * s * share",
+    .source = "Xie, Koyejo, Gupta 2019, arXiv 1903.03934, algorithm 1",
+    .memory = "none",
+    .example = "fedasync(form=delta, staleness=hinge(10, 4))",
+    .stage = TRIB_RULE_BASE,
+    TRIB_PARAMS(params),
+    .kind = &kind};

@@ -1,6 +1,7 @@
 /* A rule's memory between updates, and what rules read from it. */
 #include "shared/rules/kind.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { INTERVALS = sizeof((struct trib_rule_memory *)0)->intervals_ms / sizeof(uint64_t) };
@@ -41,9 +42,27 @@ bool trib_rule_waited(uint64_t since_ms, uint64_t wait_ms, uint64_t now_ms, uint
     return false;
 }
 
-void trib_rule_note_update(struct trib_rule_memory *memory, const struct trib_rule_weight *weight,
+static void note_seen(struct trib_rule_memory *memory, struct trib_rule_peer *peer,
+                      const struct trib_rule_update *update, const struct trib_rule_weight *weight) {
+    memory->norms[memory->norm_count++ % TRIB_RULE_NORMS] = (float)update->norm;
+    if (update->effect < 0.0 || update->effect > 0.0)
+        memory->effects[memory->effect_count++ % TRIB_RULE_NORMS] = (float)fabs(update->effect);
+    if (peer == NULL) return;
+    peer->accepted += weight->refusal == TRIB_RULE_TAKEN;
+    peer->refused += weight->refusal != TRIB_RULE_TAKEN;
+    peer->norm = (float)update->norm;
+    peer->cosine = (float)update->cosine;
+    peer->loss = (float)update->loss;
+}
+
+void trib_rule_note_update(struct trib_rule_memory *memory, struct trib_rule_peer *peer,
+                           const struct trib_rule_update *update, const struct trib_rule_weight *weight,
                            uint64_t now_ms) {
-    if (memory->pending++ == 0) memory->pending_since_ms = now_ms;
+    note_seen(memory, peer, update, weight);
+    if (weight->refusal != TRIB_RULE_TAKEN) return;
+    memory->steps += (double)weight->norm * update->steps;
+    if (update->staleness > memory->stalest) memory->stalest = update->staleness;
+    if (memory->pending++ == 0 && memory->pending_since_ms == 0) memory->pending_since_ms = now_ms;
     memory->norm += (double)weight->norm;
     if (memory->recent_count > 0) {
         uint64_t interval = now_ms > memory->last_update_ms ? now_ms - memory->last_update_ms : 0;
@@ -53,8 +72,42 @@ void trib_rule_note_update(struct trib_rule_memory *memory, const struct trib_ru
     memory->last_update_ms = now_ms;
 }
 
-void trib_rule_note_commit(struct trib_rule_memory *memory) {
+void trib_rule_note_superseded(struct trib_rule_memory *memory) {
+    TRIB_ASSERT(memory->pending > 0);
+    memory->pending--;
+}
+
+void trib_rule_note_commit(struct trib_rule_memory *memory, bool optimised) {
     memory->pending = 0;
     memory->pending_since_ms = 0;
-    memory->norm = 0.0;
+    memory->norm = memory->steps = 0.0;
+    memory->stalest = 0;
+    memory->optimised += optimised;
+}
+
+/* Of those that are remembered of so many. */
+static double median(const float *values, uint64_t noted) {
+    float sorted[TRIB_RULE_NORMS];
+    size_t count = noted < TRIB_RULE_NORMS ? (size_t)noted : TRIB_RULE_NORMS;
+    if (count == 0) return 0.0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = i;
+        for (; at > 0 && sorted[at - 1] > values[i]; at--) sorted[at] = sorted[at - 1];
+        sorted[at] = values[i];
+    }
+    return (double)sorted[count / 2];
+}
+
+double trib_rule_median_norm(const struct trib_rule_memory *memory) {
+    return median(memory->norms, memory->norm_count);
+}
+
+enum { FEW = 3 };
+
+double trib_rule_usual_norm(const struct trib_rule_memory *memory) {
+    return memory->norm_count > FEW ? trib_rule_median_norm(memory) : 0.0;
+}
+
+double trib_rule_usual_effect(const struct trib_rule_memory *memory) {
+    return memory->effect_count > FEW ? median(memory->effects, memory->effect_count) : 0.0;
 }

@@ -73,11 +73,11 @@ static const struct trib_option exponential_params[] = {
     {"a", TRIB_OPT_F64, offsetof(struct config, a), "0.3", 0, 100, NULL, NULL, "the rate; 0 is no damping"},
 };
 
-#define PARAMS(table) table, sizeof table / sizeof *table
+#define PARAMS(table) table, sizeof table / sizeof *table, false, 0, NULL
 
-static const struct trib_rule_row rows[FUNCTIONS] = {
+static const struct trib_rule_row table[FUNCTIONS] = {
     [CONSTANT] = {"constant", "no damping: every update counts alike, however late", "s = 1",
-                  "Xie, Koyejo, Gupta 2019, arXiv 1903.03934", "none", "constant", NULL, 0},
+                  "Xie, Koyejo, Gupta 2019, arXiv 1903.03934", "none", "constant", NULL, 0, false, 0, NULL},
     [POLYNOMIAL] = {"polynomial", "the default: falls fast at first, then slowly", "s = (1 + tau)^-a",
                     "Xie, Koyejo, Gupta 2019, arXiv 1903.03934; a = 0.5 as in Nguyen et al. 2022, "
                     "arXiv 2106.06639",
@@ -92,7 +92,11 @@ static const struct trib_rule_row rows[FUNCTIONS] = {
                      PARAMS(exponential_params)},
 };
 
-const struct trib_rule_row *trib_staleness_rows(size_t *count) {
+static const struct trib_rule_row *const rows[FUNCTIONS] = {
+    &table[CONSTANT], &table[POLYNOMIAL], &table[HINGE], &table[LINEAR], &table[EXPONENTIAL],
+};
+
+const struct trib_rule_row *const *trib_staleness_rows(size_t *count) {
     *count = FUNCTIONS;
     return rows;
 }
@@ -104,10 +108,10 @@ enum trib_status trib_staleness_new(const char *spec, struct trib_staleness **ou
     struct trib_buf text;
     trib_buf_init(&text, TRIB_RULE_MAX_SPEC);
     enum trib_status status =
-        trib_variant_parse(rows, FUNCTIONS, "staleness function", spec, &staleness->index, &staleness->config,
-                           sizeof staleness->config, err);
+        trib_variant_parse(table, FUNCTIONS, "staleness function", spec, &staleness->index,
+                           &staleness->config, sizeof staleness->config, err);
     if (status == TRIB_OK) {
-        trib_variant_print(&rows[staleness->index], &staleness->config, &text);
+        trib_variant_print(rows[staleness->index], &staleness->config, &text);
         if (text.failed) status = trib_fail(err, TRIB_NOMEM, "no memory for a staleness function's name");
     }
     if (status == TRIB_OK) {
@@ -133,6 +137,16 @@ double trib_staleness_factor(const struct trib_staleness *staleness, uint64_t ta
 
 const char *trib_staleness_spec(const struct trib_staleness *staleness) {
     return staleness->spec;
+}
+
+enum trib_status trib_rule_staleness(char **text, struct trib_staleness **out, struct trib_error *err) {
+    enum trib_status status = trib_staleness_new(*text, out, err);
+    if (status != TRIB_OK) return status;
+    char *canonical = trib_strdup(trib_staleness_spec(*out));
+    if (canonical == NULL) return trib_fail(err, TRIB_NOMEM, "no memory for a rule");
+    trib_free(*text);
+    *text = canonical;
+    return TRIB_OK;
 }
 
 enum trib_status trib_staleness_check_spec(const char *spec, struct trib_error *err) {

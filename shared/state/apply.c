@@ -7,32 +7,49 @@
 
 #include <string.h>
 
+/* A device has no rule, but the plan's options fit each other (trib_plan_check). */
+static size_t sum_from(const struct trib_state *state) {
+    bool all = state->rule != NULL ? trib_rule_sums(state->rule)
+                                   : trib_plan_algorithm(&state->plan) == TRIB_ALGORITHM_AREA;
+    return all ? 0 : state->schema.model_parameters;
+}
+
+static bool make_moments(struct trib_state *state) {
+    size_t count = state->rule != NULL ? trib_rule_moments(state->rule) : 0;
+    TRIB_ASSERT(count <= TRIB_RULE_MOMENTS);
+    for (size_t i = 0; i < count; i++)
+        if ((state->moments[i] = trib_alloc_floats(trib_state_parameters(state))) == NULL) return false;
+    return true;
+}
+
 enum trib_status trib_state_prepare(struct trib_state *state, struct trib_error *err) {
     bool device = state->role == TRIB_ROLE_DEVICE, edge = state->role == TRIB_ROLE_EDGE;
     const struct trib_plan *plan = &state->plan;
-    const char *out = device ? plan->codec_up : plan->codec_forward;
-    const char *in = edge ? plan->codec_up : plan->codec_forward;
-    const char *held = device ? plan->codec_down : plan->codec_global;
-    const char *pub = edge ? plan->codec_down : plan->codec_global;
-    enum trib_status status = trib_codec_new_for(out, &state->schema, &state->codec_out, err);
-    if (status == TRIB_OK) status = trib_codec_new_for(in, &state->schema, &state->codec_in, err);
-    if (status == TRIB_OK) status = trib_codec_new_for(held, &state->schema, &state->codec_held, err);
-    if (status == TRIB_OK) status = trib_codec_new_for(pub, &state->schema, &state->codec_pub, err);
-    if (status == TRIB_OK && !device)
+    enum trib_status status = TRIB_OK;
+    if (!device)
         status = trib_rule_new(edge ? plan->edge_rule : plan->cloud_rule,
                                edge ? TRIB_TIER_EDGE : TRIB_TIER_CLOUD, &state->rule, err);
     if (status != TRIB_OK) return status;
 
     size_t n = trib_state_parameters(state);
-    bool gathers = !device && trib_rule_form(state->rule) == TRIB_RULE_GATHERING;
+    bool gathers = !device && !trib_rule_at_once(state->rule);
     bool cloud = state->role == TRIB_ROLE_CLOUD;
+    bool looks = cloud || (!device && trib_rule_needs_step(state->rule));
+    bool caches = !device && trib_rule_form(state->rule) == TRIB_RULE_CACHED;
+    state->sum_from = sum_from(state);
     if ((!cloud && (state->G = trib_alloc_floats(n)) == NULL) ||
         (state->own = trib_alloc_floats(n)) == NULL ||
         (!device && (state->P = trib_alloc_floats(n)) == NULL) ||
         (gathers && (state->A = trib_alloc_floats(n)) == NULL) ||
-        (cloud && (state->step = trib_alloc_floats(n)) == NULL))
+        (looks && (state->step = trib_alloc_floats(n)) == NULL) ||
+        (caches && (state->cached = trib_alloc_floats(n)) == NULL) || !make_moments(state))
         return trib_fail(err, TRIB_NOMEM, "out of memory for the vectors of a model of %zu parameters", n);
     return TRIB_OK;
+}
+
+size_t trib_state_rung(const struct trib_ladder *ladder, const struct trib_record *record) {
+    if (record->codec.size == 0) return trib_ladder_count(ladder) - 1;
+    return trib_ladder_find(ladder, record->codec.data, record->codec.size);
 }
 
 enum trib_status trib_record_codec(const struct trib_state *state, const struct trib_record *record,
@@ -47,6 +64,15 @@ enum trib_status trib_record_codec(const struct trib_state *state, const struct 
     return trib_codec_new_for(spec, &state->schema, out, err);
 }
 
+/* An edge's optimiser and last step are of what is void. A cloud's go back with its model. */
+static void forget_directions(struct trib_state *state) {
+    size_t bytes = trib_state_parameters(state) * sizeof(float);
+    if (state->step != NULL) memset(state->step, 0, bytes);
+    for (size_t i = 0; i < TRIB_RULE_MOMENTS; i++)
+        if (state->moments[i] != NULL) memset(state->moments[i], 0, bytes);
+    state->memory.optimised = 0;
+}
+
 void trib_state_void(struct trib_state *state, bool held) {
     /* At the cloud what was gathered is in its versions, abandoned ones too. */
     if (state->role != TRIB_ROLE_CLOUD) state->total.void_samples += state->gathered.samples;
@@ -54,14 +80,17 @@ void trib_state_void(struct trib_state *state, bool held) {
         state->total.void_samples += state->pending[i].samples;
         state->peers[state->pending[i].peer].consumed = state->peers[state->pending[i].peer].last;
     }
-    state->pending_count = 0;
-    state->pending_histogram.count = 0;
-    trib_rule_note_commit(&state->memory);
+    trib_state_drop_pending(state);
+    trib_rule_note_commit(&state->memory, false);
+    trib_state_drop_caches(state);
     state->gathered = (struct trib_gathered){.since_ms = state->now_ms};
     state->generation++;
     size_t n = trib_state_parameters(state);
     if (state->A != NULL) memset(state->A, 0, n * sizeof *state->A);
-    if (state->own != NULL && state->role != TRIB_ROLE_CLOUD) memset(state->own, 0, n * sizeof *state->own);
+    if (state->own != NULL && state->role != TRIB_ROLE_CLOUD) {
+        memset(state->own, 0, n * sizeof *state->own);
+        forget_directions(state);
+    }
     while (held && state->held_count > 0) {
         state->total.void_samples += state->held[state->held_count - 1].samples;
         trib_state_drop_held(state, state->held_count - 1);
@@ -70,21 +99,6 @@ void trib_state_void(struct trib_state *state, bool held) {
     state->version_since_ms = state->now_ms;
     state->fence = state->version;
     state->exact_next = true;
-}
-
-static enum trib_status read_plan(struct trib_state *state, const struct trib_record *record,
-                                  struct trib_error *err) {
-    enum trib_status status =
-        trib_plan_read(record->plan.data, record->plan.size, "the plan", &state->plan, err);
-    if (status != TRIB_OK) return status;
-    trib_buf_append(&state->plan_text, record->plan.data, record->plan.size);
-    if (state->plan_text.failed) return trib_fail(err, TRIB_NOMEM, "out of memory for the plan");
-    const char *schema = record->schema.size > 0 ? record->schema.data : "";
-    status = trib_schema_parse(&state->schema, schema, record->schema.size, err);
-    if (status == TRIB_OK && state->schema.parameters > state->limits.max_parameters)
-        return trib_fail(err, TRIB_LIMIT, "the model has %zu parameters; this node takes at most %zu",
-                         state->schema.parameters, state->limits.max_parameters);
-    return status;
 }
 
 /* Version 0 of a cloud: drawn from the seed, or the payload. */
@@ -100,19 +114,36 @@ static enum trib_status first_model(struct trib_state *state, const struct trib_
     else
         return trib_fail(err, TRIB_INVALID, "version 0 has %zu bytes where %zu were expected",
                          trib_blob_size(record->payload), bytes);
-    trib_digest_floats(state->own, trib_state_parameters(state), state->digest);
+    if (trib_rec_has(record, LEDGER_FORMAT) && record->ledger_format >= 3)
+        trib_digest_floats(state->own, trib_state_parameters(state), state->shards, state->digest);
+    else
+        trib_digest_bytes(state->own, bytes, state->digest);
     trib_digest_chain_start(state->schema.fingerprint, state->digest, state->chain.ledger);
     if (!trib_chain_run(&state->chain, record)) return trib_fail(err, TRIB_NOMEM, "out of memory for a run");
     state->has_model = true;
     return TRIB_OK;
 }
 
+static bool same_run(const struct trib_state *state, const struct trib_record *record) {
+    return state->started && trib_rec_has(record, RUN) &&
+           memcmp(state->run, record->run, sizeof state->run) == 0;
+}
+
 static enum trib_status apply_start(struct trib_state *state, struct trib_record *record,
                                     struct trib_error *err) {
+    float *local[TRIB_LOCAL_MAX] = {NULL};
     if (state->started) trib_state_void(state, true);
+    uint8_t before[TRIB_DIGEST_BYTES];
+    memcpy(before, state->schema.fingerprint, sizeof before);
+    if (same_run(state, record)) { /* with another parent: what a device keeps is of the run */
+        memcpy(local, state->local, sizeof local);
+        memset(state->local, 0, sizeof state->local);
+    }
     trib_state_clear_run(state);
-    enum trib_status status = read_plan(state, record, err);
+    enum trib_status status = trib_state_take_terms(state, &record->plan, &record->schema, "the plan", err);
     if (status == TRIB_OK) status = trib_state_prepare(state, err);
+    memcpy(state->local, local, sizeof local);
+    if (memcmp(before, state->schema.fingerprint, sizeof before) != 0) trib_state_drop_local(state);
     if (status != TRIB_OK) return status;
     if (trib_rec_has(record, INCARNATION)) {
         state->incarnation = record->incarnation;
@@ -144,7 +175,7 @@ static enum trib_status apply_peer(struct trib_state *state, const struct trib_r
     if (status != TRIB_OK) return trib_fail(err, status, "a participant could not be added");
     if (peer->incarnation != record->incarnation) {
         peer->incarnation = record->incarnation;
-        peer->last = peer->consumed = peer->applied = peer->answered = 0;
+        peer->last = peer->consumed = peer->applied = 0;
         peer->verdict_count = 0;
     }
     peer->kind = record->kind_of_peer;
@@ -191,4 +222,10 @@ enum trib_status trib_state_apply(struct trib_state *state, struct trib_record *
     }
     if (status == TRIB_OK) state->position = record->position;
     return status;
+}
+
+enum trib_status trib_state_take_record(void *state, const struct trib_record *record,
+                                        struct trib_error *err) {
+    struct trib_record copy = *record; /* apply fills in what it computes */
+    return trib_state_apply(state, &copy, err);
 }

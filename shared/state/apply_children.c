@@ -12,102 +12,32 @@ static enum trib_status damaged(struct trib_error *err, const struct trib_record
                      trib_record_name(record->kind), what);
 }
 
-/* An encoded vector that is being read. */
-struct reading {
-    struct trib_plain plain;
-    struct trib_decoder decoder;
-};
-
-static enum trib_status start_reading(struct reading *r, const struct trib_codec *codec,
-                                      const struct trib_blob *blob, size_t n) {
-    enum trib_status status =
-        trib_plain_open(codec, trib_blob_data(blob), trib_blob_size(blob), n, &r->plain, NULL);
-    if (status == TRIB_OK) trib_decoder_start(&r->decoder, codec, r->plain.data, r->plain.bytes, n);
-    return status;
-}
-
-/* own += w * ((P_base - S) + u), in blocks, where P_base is P less the `later` increments. */
-static void mix_blocks(struct trib_state *state, float w, struct reading *update, struct reading *increments,
-                       size_t later, struct trib_model_reader *reader, float *block) {
-    const struct trib_kernels *k = trib_kernels();
-    const size_t n = trib_state_parameters(state);
-    struct trib_source model = trib_state_source(state, false, reader);
-    float *difference = block, *s = block + TRIB_CODEC_BLOCK;
-    for (size_t at = 0; at < n; at += TRIB_CODEC_BLOCK) {
-        size_t count = n - at < TRIB_CODEC_BLOCK ? n - at : TRIB_CODEC_BLOCK;
-        memcpy(difference, state->P + at, count * sizeof *difference);
-        for (size_t i = 0; i < later; i++) trib_decoder_add(&increments[i].decoder, count, -1.0f, difference);
-        model.read(model.ctx, at, count, s);
-        k->add_scaled(difference, s, -1.0f, count);
-        trib_decoder_add(&update->decoder, count, 1.0f, difference);
-        k->add_scaled(state->own + at, difference, w, count);
-    }
-}
-
-/* P_base is P less the increments that came after base, newest first. */
-static enum trib_status mix(struct trib_state *state, const struct trib_record *record,
-                            const struct trib_codec *codec) {
-    size_t n = trib_state_parameters(state), later = 0;
-    while (later < state->base_count &&
-           state->bases[state->base_count - 1 - later].version > record->base_version)
-        later++;
-    struct reading *increments = trib_alloc_array(later + 1, sizeof *increments); /* and the update */
-    struct trib_model_reader *reader = trib_alloc(sizeof *reader);
-    float *block = trib_alloc_floats(2 * TRIB_CODEC_BLOCK);
-    enum trib_status status = increments != NULL && reader != NULL && block != NULL ? TRIB_OK : TRIB_NOMEM;
-    for (size_t i = 0; status == TRIB_OK && i < later; i++) {
-        const struct trib_blob *c = state->bases[state->base_count - 1 - i].increment;
-        /* the decider refuses a base without them */
-        status = c == NULL ? TRIB_CORRUPT : start_reading(&increments[i], state->codec_pub, c, n);
-    }
-    if (status == TRIB_OK) status = start_reading(&increments[later], codec, record->payload, n);
-    if (status == TRIB_OK)
-        mix_blocks(state, record->applied, &increments[later], increments, later, reader, block);
-    for (size_t i = 0; increments != NULL && i <= later; i++) trib_plain_release(&increments[i].plain);
-    trib_free(increments);
-    trib_free(reader);
-    trib_free(block);
-    return status;
-}
-
-/* The update's vector goes where the rule's form says. */
-static enum trib_status take_payload(struct trib_state *state, const struct trib_record *record,
-                                     struct trib_error *err) {
-    struct trib_codec *own_codec;
-    enum trib_status status = trib_record_codec(state, record, &own_codec, err);
-    if (status != TRIB_OK) return status;
-    const struct trib_codec *codec = own_codec != NULL ? own_codec : state->codec_in;
-    size_t n = trib_state_parameters(state), bytes = trib_blob_size(record->payload);
-    const uint8_t *data = trib_blob_data(record->payload);
-    enum trib_rule_form form = trib_rule_form(state->rule);
-    if (form == TRIB_RULE_GATHERING)
-        status = trib_codec_add(codec, data, bytes, n, record->applied, state->A);
-    else if (form == TRIB_RULE_IMMEDIATE)
-        status = trib_codec_add(codec, data, bytes, n, record->applied, state->own);
-    else
-        status = mix(state, record, codec);
-    if (status == TRIB_OK && state->step != NULL && form != TRIB_RULE_GATHERING) {
-        memset(state->step, 0, n * sizeof *state->step);
-        status = trib_codec_add(codec, data, bytes, n, 1.0f, state->step);
-    }
-    trib_codec_free(&own_codec);
-    return status == TRIB_OK ? TRIB_OK : trib_fail(err, status, "an update could not be mixed in");
-}
-
 /* Where the update's work started, in the parent's versions: a device names one base of ours, an edge below
  * names several in its histogram. */
-static void note_origins(struct trib_state *state, const struct trib_record *record) {
+static void note_origins(const struct trib_state *state, const struct trib_record *record,
+                         struct trib_u64s *histogram) {
     if (record->histogram.count == 0) {
         const struct trib_base *base = trib_state_base(state, record->base_version);
-        trib_histogram_add(&state->pending_histogram, base != NULL ? base->origin : 0, record->samples);
+        trib_histogram_add(histogram, base != NULL ? base->origin : 0, record->samples);
         return;
     }
     for (size_t i = 0; i + 1 < record->histogram.count; i += 2) {
         const struct trib_base *base = trib_state_base(state, record->histogram.items[i]);
         if (base == NULL && state->base_count > 0) base = &state->bases[0];
-        trib_histogram_add(&state->pending_histogram, base != NULL ? base->origin : 0,
-                           record->histogram.items[i + 1]);
+        trib_histogram_add(histogram, base != NULL ? base->origin : 0, record->histogram.items[i + 1]);
     }
+}
+
+/* One that may be replaced keeps its origins beside it until the commit. */
+static enum trib_status keep_origins(const struct trib_state *state, const struct trib_record *record,
+                                     struct trib_pending *pending) {
+    struct trib_u64s histogram = {0};
+    note_origins(state, record, &histogram);
+    pending->origins = trib_alloc_array(histogram.count, sizeof *pending->origins);
+    if (pending->origins == NULL) return TRIB_NOMEM;
+    memcpy(pending->origins, histogram.items, histogram.count * sizeof *pending->origins);
+    pending->origin_count = histogram.count / 2;
+    return TRIB_OK;
 }
 
 static enum trib_status add_pending(struct trib_state *state, const struct trib_record *record,
@@ -128,14 +58,54 @@ static enum trib_status add_pending(struct trib_state *state, const struct trib_
         .applied = record->applied,
         .steps = record->steps,
         .loss = record->loss,
+        .norm = record->norm_add,
     };
     return TRIB_OK;
 }
 
-static bool has_pending(const struct trib_state *state, const struct trib_peer *peer) {
+static struct trib_pending *pending_of(const struct trib_state *state, const struct trib_peer *peer) {
     for (size_t i = 0; i < state->pending_count; i++)
-        if (state->pending[i].peer == (size_t)(peer - state->peers)) return true;
-    return false;
+        if (state->pending[i].peer == (size_t)(peer - state->peers)) return &state->pending[i];
+    return NULL;
+}
+
+const struct trib_pending *trib_state_replaceable(const struct trib_state *state,
+                                                  const struct trib_peer *peer) {
+    return trib_rule_form(state->rule) == TRIB_RULE_BUFFERED ? pending_of(state, peer) : NULL;
+}
+
+/* The pending update that this one replaces is void: its mean part with its payload; its sums stay. */
+static enum trib_status supersede(struct trib_state *state, const struct trib_record *record,
+                                  struct trib_peer *peer, uint64_t judged_before, struct trib_error *err) {
+    const struct trib_pending *older = trib_state_replaceable(state, peer);
+    if (!trib_rec_has(record, SUPERSEDES) && older == NULL) return TRIB_OK;
+    if (older == NULL || record->supersedes != older->number)
+        return damaged(err, record, "it replaces another update than the one that is pending");
+    size_t at = (size_t)(older - state->pending);
+    state->total.void_samples += older->samples;
+    peer->consumed = judged_before;
+    trib_state_release_pending(&state->pending[at]);
+    state->pending_count--;
+    memmove(&state->pending[at], &state->pending[at + 1],
+            (state->pending_count - at) * sizeof *state->pending);
+    trib_rule_note_superseded(&state->memory);
+    return TRIB_OK;
+}
+
+static void note_rule(struct trib_state *state, const struct trib_record *record, struct trib_peer *peer,
+                      enum trib_rule_refusal refusal) {
+    struct trib_rule_weight weight = {
+        .factor = record->factor, .applied = record->applied, .norm = record->norm_add, .refusal = refusal};
+    struct trib_rule_update update = {.staleness = record->staleness,
+                                      .steps = (double)record->steps,
+                                      .norm = (double)record->update_norm,
+                                      .cosine = (double)record->cosine,
+                                      .effect = (double)record->effect,
+                                      .divergence = (double)record->divergence,
+                                      .loss = (double)record->loss,
+                                      .commits = state->commits};
+    trib_rule_note_peer(state->rule, &state->memory, &peer->rules, &update, refusal);
+    trib_rule_note_update(&state->memory, &peer->rules, &update, &weight, record->now_ms);
 }
 
 static enum trib_status accept(struct trib_state *state, const struct trib_record *record,
@@ -143,12 +113,14 @@ static enum trib_status accept(struct trib_state *state, const struct trib_recor
     if (record->payload == NULL) return damaged(err, record, "an accepted update without its payload");
     if (add_pending(state, record, peer) != TRIB_OK)
         return trib_fail(err, TRIB_NOMEM, "out of memory for an update");
-    enum trib_status status = take_payload(state, record, err);
+    struct trib_pending *pending = &state->pending[state->pending_count - 1];
+    enum trib_status status = trib_state_take_update(state, record, pending, err);
     if (status != TRIB_OK) return status;
-    note_origins(state, record);
-    struct trib_rule_weight weight = {
-        .factor = record->factor, .applied = record->applied, .norm = record->norm_add};
-    trib_rule_note_update(&state->memory, &weight, record->now_ms);
+    if (trib_rule_form(state->rule) != TRIB_RULE_BUFFERED)
+        note_origins(state, record, &state->pending_histogram);
+    else if (keep_origins(state, record, pending) != TRIB_OK)
+        return trib_fail(err, TRIB_NOMEM, "out of memory for an update");
+    note_rule(state, record, peer, TRIB_RULE_TAKEN);
     peer->weight = record->weight;
     peer->region = trib_rec_has(record, REGION) ? record->region : record->weight;
     peer->answered = record->base_version + 1;
@@ -161,11 +133,19 @@ static enum trib_status accept(struct trib_state *state, const struct trib_recor
     return TRIB_OK;
 }
 
+static enum trib_rule_refusal refusal_of(uint64_t reason) {
+    return reason == TRIB_REASON_NORM         ? TRIB_RULE_NORM
+           : reason == TRIB_REASON_DIRECTION  ? TRIB_RULE_DIRECTION
+           : reason == TRIB_REASON_QUARANTINE ? TRIB_RULE_QUARANTINE
+                                              : TRIB_RULE_TAKEN;
+}
+
 enum trib_status trib_apply_verdict(struct trib_state *state, struct trib_record *record,
                                     struct trib_error *err) {
     struct trib_peer *peer = trib_state_peer(state, record->peer.data, record->peer.size);
     if (peer == NULL || peer->incarnation != record->incarnation || record->number <= peer->last)
         return damaged(err, record, "an update of an unknown participant or number");
+    uint64_t judged_before = peer->last;
     peer->last = record->number;
     struct trib_verdict_kept kept = {.number = record->number,
                                      .staleness = record->staleness,
@@ -176,19 +156,37 @@ enum trib_status trib_apply_verdict(struct trib_state *state, struct trib_record
     trib_peer_keep_verdict(peer, &kept);
     if (!trib_chain_verdict(&state->chain, record))
         return trib_fail(err, TRIB_NOMEM, "out of memory to chain a verdict");
-    if (record->verdict == TRIB_ACCEPTED) return accept(state, record, peer, err);
+    if (trib_rec_has(record, LABELS)) {
+        uint32_t shares[TRIB_U64S_MAX];
+        if (trib_state_put_labels(state, peer, shares, trib_label_shares(&record->labels, shares)) != TRIB_OK)
+            return trib_fail(err, TRIB_NOMEM, "out of memory for labels");
+    }
+    if (record->verdict == TRIB_ACCEPTED) {
+        enum trib_status status = supersede(state, record, peer, judged_before, err);
+        return status == TRIB_OK ? accept(state, record, peer, err) : status;
+    }
+    if (refusal_of(record->reason) != TRIB_RULE_TAKEN)
+        note_rule(state, record, peer, refusal_of(record->reason));
     state->total.refused++;
-    if (!has_pending(state, peer)) peer->consumed = peer->last;
+    if (pending_of(state, peer) == NULL) peer->consumed = peer->last;
     return TRIB_OK;
+}
+
+/* The record gets the vector's digest. False: it has one already, and another. */
+static bool digest_of(const struct trib_state *state, const float *vector, struct trib_record *record) {
+    size_t n = trib_state_parameters(state);
+    if (trib_rec_has(record, DIGEST)) return trib_digest_matches(vector, n, state->shards, record->digest);
+    trib_digest_floats(vector, n, state->shards, record->digest);
+    record->present |= (uint64_t)1 << TRIB_R_DIGEST;
+    return true;
 }
 
 /* Digest and chain of the version that the record makes; what it says already must be the same. */
 static enum trib_status chain_version(struct trib_state *state, struct trib_record *record,
                                       struct trib_error *err) {
-    trib_digest_floats(state->own, trib_state_parameters(state), state->digest);
-    if (trib_rec_has(record, DIGEST) && memcmp(record->digest, state->digest, sizeof state->digest) != 0)
+    if (!digest_of(state, state->own, record))
         return damaged(err, record, "the model has another digest than when it was made");
-    memcpy(record->digest, state->digest, sizeof record->digest);
+    memcpy(state->digest, record->digest, sizeof state->digest);
     struct trib_buf members;
     trib_buf_init(&members, 0);
     for (size_t i = 0; record->kind == TRIB_REC_COMMIT && i < state->pending_count; i++) {
@@ -203,7 +201,7 @@ static enum trib_status chain_version(struct trib_state *state, struct trib_reco
         memcmp(record->ledger_chain, state->chain.ledger, sizeof record->ledger_chain) != 0)
         return damaged(err, record, "the ledger's chain is another than when it was made");
     memcpy(record->ledger_chain, state->chain.ledger, sizeof record->ledger_chain);
-    record->present |= (uint64_t)1 << TRIB_R_DIGEST | (uint64_t)1 << TRIB_R_LEDGER_CHAIN;
+    record->present |= (uint64_t)1 << TRIB_R_LEDGER_CHAIN;
     if (state->chain.format >= 2) trib_rec_set(record, VERDICTS, verdicts, state->chain.verdicts);
     return TRIB_OK;
 }
@@ -228,25 +226,21 @@ static void settle_pending(struct trib_state *state) {
         }
         state->total.committed++;
         state->total.committed_samples += p->samples;
+        for (size_t j = 0; j < p->origin_count; j++)
+            trib_histogram_add(&g->histogram, p->origins[2 * j], p->origins[2 * j + 1]);
     }
     for (size_t i = 0; i + 1 < state->pending_histogram.count; i += 2)
         trib_histogram_add(&g->histogram, state->pending_histogram.items[i],
                            state->pending_histogram.items[i + 1]);
-    state->pending_histogram.count = 0;
-    state->pending_count = 0;
+    trib_state_drop_pending(state);
 }
 
 enum trib_status trib_apply_commit(struct trib_state *state, struct trib_record *record,
                                    struct trib_error *err) {
     if (record->version != state->version + 1 || record->commits != state->commits + 1)
         return damaged(err, record, "its version does not follow");
-    const struct trib_kernels *k = trib_kernels();
-    size_t n = trib_state_parameters(state);
-    if (trib_rule_form(state->rule) == TRIB_RULE_GATHERING) {
-        k->add_scaled(state->own, state->A, record->scale, n);
-        if (state->step != NULL) memcpy(state->step, state->A, n * sizeof *state->step);
-        memset(state->A, 0, n * sizeof *state->A);
-    }
+    enum trib_status stepped = trib_state_make_step(state, record, err);
+    if (stepped != TRIB_OK) return stepped;
     state->version = record->version;
     state->commits = record->commits;
     state->version_since_ms = state->now_ms;
@@ -257,22 +251,55 @@ enum trib_status trib_apply_commit(struct trib_state *state, struct trib_record 
         if (status != TRIB_OK) return status;
     }
     state->gathered.below_updates += state->pending_count;
+    state->gathered.commits++;
     settle_pending(state);
-    trib_rule_note_commit(&state->memory);
+    trib_rule_note_commit(&state->memory, trib_rule_optimises(state->rule));
+    if (trib_rule_form(state->rule) == TRIB_RULE_SERIES) trib_state_age_series(state);
     return TRIB_OK;
+}
+
+size_t trib_state_rollback_bytes(const struct trib_state *state) {
+    size_t moments = trib_rule_moments(state->rule), vector = trib_state_parameters(state) * sizeof(float);
+    return moments > 0 ? (1 + moments) * vector + sizeof(uint64_t) : vector;
+}
+
+struct trib_blob *trib_state_rollback_payload(const struct trib_state *state) {
+    struct trib_blob *blob = trib_blob_new(trib_state_rollback_bytes(state));
+    size_t vector = trib_state_parameters(state) * sizeof(float), moments = trib_rule_moments(state->rule);
+    if (blob == NULL) return NULL;
+    uint8_t *at = trib_blob_mutable(blob);
+    memcpy(at, state->own, vector);
+    for (size_t i = 0; i < moments; i++) memcpy(at + (1 + i) * vector, state->moments[i], vector);
+    if (moments > 0) trib_put_u64(at + (1 + moments) * vector, state->memory.optimised);
+    return blob;
+}
+
+/* The optimiser as it was; one that is not told of begins anew. */
+static void restore_moments(struct trib_state *state, const struct trib_blob *payload) {
+    size_t vector = trib_state_parameters(state) * sizeof(float), moments = trib_rule_moments(state->rule);
+    bool told = trib_blob_size(payload) > vector;
+    const uint8_t *at = trib_blob_data(payload) + vector;
+    for (size_t i = 0; i < moments; i++) {
+        if (told)
+            memcpy(state->moments[i], at + i * vector, vector);
+        else
+            memset(state->moments[i], 0, vector);
+    }
+    if (told) state->memory.optimised = trib_get_u64(at + moments * vector);
 }
 
 enum trib_status trib_apply_rollback(struct trib_state *state, struct trib_record *record,
                                      struct trib_error *err) {
-    size_t bytes = trib_state_parameters(state) * sizeof(float);
+    size_t bytes = trib_state_parameters(state) * sizeof(float), size = trib_blob_size(record->payload);
     if (state->role != TRIB_ROLE_CLOUD || record->version != state->version + 1 ||
-        record->from_version >= state->version || trib_blob_size(record->payload) != bytes)
+        record->from_version >= state->version || (size != bytes && size != trib_state_rollback_bytes(state)))
         return damaged(err, record, "it goes back to no earlier version, or without its model");
     memcpy(state->own, trib_blob_data(record->payload), bytes);
     memset(state->step, 0, bytes); /* the direction of versions that are no more */
     state->seed_held = false;
     trib_state_void(state, true);
     state->memory = (struct trib_rule_memory){0}; /* of staleness and intervals that are no more */
+    restore_moments(state, record->payload);
     return chain_version(state, record, err);
 }
 
@@ -282,8 +309,10 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
     if (record->version != state->version)
         return damaged(err, record, "it publishes another version than the newest");
     bool exact = record->model_kind == TRIB_MODEL_SNAPSHOT;
+    const size_t rung = exact ? 0 : trib_state_rung(state->ladder_pub, record);
     if (!exact && (record->payload == NULL || record->from_version != state->published))
         return damaged(err, record, "an increment without its bytes, or from another version");
+    if (rung == SIZE_MAX) return damaged(err, record, "an increment in a codec that is not the plan's");
     if (trib_state_take_back(state, !exact) != TRIB_OK)
         return trib_fail(err, TRIB_NOMEM, "out of memory to publish");
     if (exact) {
@@ -291,19 +320,17 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
         trib_state_model(state, state->P);
         state->exact_next = false;
     } else {
-        enum trib_status status = trib_codec_add(state->codec_pub, trib_blob_data(record->payload),
-                                                 trib_blob_size(record->payload), n, 1.0f, state->P);
+        enum trib_status status =
+            trib_codec_add(trib_ladder_codec(state->ladder_pub, rung), trib_blob_data(record->payload),
+                           trib_blob_size(record->payload), n, 1.0f, state->P);
         if (status != TRIB_OK) return trib_fail(err, status, "out of memory for an increment");
     }
-    bool told = trib_rec_has(record, DIGEST);
     state->published_digest_known =
         exact || state->role == TRIB_ROLE_CLOUD || record->version % TRIB_FULL_DIGEST_EVERY == 0;
     if (state->published_digest_known) {
-        trib_digest_floats(state->P, n, state->published_digest);
-        if (told && memcmp(record->digest, state->published_digest, sizeof record->digest) != 0)
+        if (!digest_of(state, state->P, record))
             return damaged(err, record, "the published vector has another digest than when it was published");
-        memcpy(record->digest, state->published_digest, sizeof record->digest);
-        record->present |= (uint64_t)1 << TRIB_R_DIGEST;
+        memcpy(state->published_digest, record->digest, sizeof state->published_digest);
     }
     if (exact) {
         trib_digest_chain_start(state->schema.fingerprint, record->digest, record->chain);
@@ -316,6 +343,7 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
     struct trib_base base = {.version = record->version,
                              .commits = state->commits,
                              .origin = state->parent_version,
+                             .rung = rung,
                              .increment = exact ? NULL : record->payload};
     memcpy(base.chain, record->chain, sizeof base.chain);
     if (trib_state_add_base(state, &base) != TRIB_OK)

@@ -1,6 +1,7 @@
 #include "shared/state/chain.h"
 
 #include "shared/base/bytes.h"
+#include "shared/base/number.h"
 #include "shared/model/digest.h"
 
 #include <inttypes.h>
@@ -58,8 +59,8 @@ static bool end(struct lines *l, const uint8_t previous[TRIB_DIGEST_BYTES],
 /* ---- a run ---- */
 
 static void put_run(struct lines *l, const uint8_t run[16]) {
-    for (size_t i = 0; i < 16; i++) trib_buf_printf(&l->text, "%02x", run[i]);
-    trib_buf_append(&l->text, "\n", 1);
+    char hex[33];
+    trib_buf_printf(&l->text, "%s\n", trib_hex(run, 16, hex));
 }
 
 bool trib_chain_run(struct trib_chain *chain, const struct trib_record *start) {
@@ -125,6 +126,10 @@ bool trib_chain_verdict(struct trib_chain *chain, const struct trib_record *r) {
     PUT(&l, put_int, BELOW_UP, below_up_bytes);
     PUT(&l, put_int, BELOW_DOWN, below_down_bytes);
     PUT(&l, put_int, BELOW_RAW, below_raw_bytes);
+    if (chain->format >= 3) {
+        PUT(&l, put_float, EFFECT, effect);
+        PUT(&l, put_float, DIVERGENCE, divergence);
+    }
     return end(&l, chain->verdict, chain->verdict);
 }
 
@@ -139,6 +144,10 @@ bool trib_chain_publish(struct trib_chain *chain, const struct trib_record *r, s
     PUT(&l, put_digest, DIGEST, digest);
     PUT(&l, put_digest, CHAIN, chain);
     put_int(&l, increment_bytes);
+    if (trib_rec_has(r, TEXT)) { /* under auto(...) alone: which codec was chosen, and why */
+        PUT(&l, put_text, CODEC, codec);
+        PUT(&l, put_text, TEXT, text);
+    }
     return end(&l, nothing, chain->publish);
 }
 

@@ -12,7 +12,8 @@
  *                  sequence)
  *
  * Live, `trib_state_apply` does this on records; `tributary verify` fills records from rows and calls the
- * same functions. Runs that began before it existed have an older chain (format 1): H(c || of each
+ * same functions. This is format 3; in format 2 verdicts have no effect and no divergence of labels, and the
+ * digest of a large version 0 was of its bytes alone (model/digest.h). Format 1 is older: H(c || of each
  * contribution: node, 0, incarnation, sequence, weight as applied; the version's digest). */
 #ifndef TRIB_STATE_CHAIN_H
 #define TRIB_STATE_CHAIN_H
@@ -21,7 +22,7 @@
 
 #include <stdbool.h>
 
-enum { TRIB_CHAIN_FORMAT = 2 };
+enum { TRIB_CHAIN_FORMAT = 3 };
 
 struct trib_chain {
     uint64_t format;
@@ -33,7 +34,8 @@ struct trib_chain {
 
 /* All return false when memory runs out. */
 
-/* A run begins: `chain->ledger` is H(fingerprint || digest of version 0). START with LEDGER_FORMAT 2 or none.
+/* A run begins: `chain->ledger` is H(fingerprint || digest of version 0). START with LEDGER_FORMAT or
+ * without.
  */
 bool trib_chain_run(struct trib_chain *chain, const struct trib_record *start);
 bool trib_chain_verdict(struct trib_chain *chain, const struct trib_record *verdict);

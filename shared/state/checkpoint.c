@@ -6,10 +6,15 @@
 #include "shared/base/alloc.h"
 #include "shared/model/digest.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-/* 2: the chain over the ledger has more than its newest digest */
-enum { CHECKPOINT_FORMAT = 2 };
+/* 2: the chain over the ledger has more than its newest digest
+ * 3: what a device keeps from update to update; what rules remember, buffers of updates that are kept apart
+ * 4: effects on the held-out loss, what participants tell of their labels
+ */
+enum { CHECKPOINT_FORMAT = 4 };
 static const char MAGIC[8] = "TRIBCKPT";
 
 struct archive {
@@ -30,6 +35,7 @@ static void fail(struct archive *ar, enum trib_status status, const char *what) 
 
 static void bytes(struct archive *ar, void *data, size_t size) {
     if (ar->status != TRIB_OK || size == 0) return;
+    TRIB_ASSERT(reading(ar) || ar->sink != NULL);
     ar->status = reading(ar) ? ar->feed->read(ar->feed->ctx, data, size, ar->err)
                              : ar->sink->write(ar->sink->ctx, data, size, ar->err);
 }
@@ -98,31 +104,33 @@ static void *array(struct archive *ar, void *items, size_t *count, size_t *capac
     return items;
 }
 
+static void text(struct archive *ar, struct trib_buf *buf, size_t bytes_there) {
+    if (reading(ar) && ar->status == TRIB_OK && trib_buf_extend(buf, bytes_there) == NULL)
+        fail(ar, TRIB_NOMEM, "out of memory");
+    if (ar->status == TRIB_OK) bytes(ar, buf->data, bytes_there);
+}
+
 static void plan_and_schema(struct archive *ar, struct trib_state *state) {
-    struct trib_buf schema;
+    struct trib_buf plan, schema;
+    trib_buf_init(&plan, TRIB_MAP_MAX_BYTES);
     trib_buf_init(&schema, TRIB_SCHEMA_MAX_TEXT);
-    if (!reading(ar)) trib_schema_text(&state->schema, &schema);
-    size_t plan_bytes = state->plan_text.size, schema_bytes = schema.size;
+    if (!reading(ar)) {
+        trib_buf_append(&plan, state->plan_text.data, state->plan_text.size);
+        trib_schema_text(&state->schema, &schema);
+        if (plan.failed || schema.failed) fail(ar, TRIB_NOMEM, "out of memory");
+    }
+    size_t plan_bytes = plan.size, schema_bytes = schema.size;
     size(ar, &plan_bytes, TRIB_MAP_MAX_BYTES);
     size(ar, &schema_bytes, TRIB_SCHEMA_MAX_TEXT);
+    text(ar, &plan, plan_bytes);
+    text(ar, &schema, schema_bytes);
     if (reading(ar) && ar->status == TRIB_OK) {
-        if (trib_buf_extend(&state->plan_text, plan_bytes) == NULL ||
-            trib_buf_extend(&schema, schema_bytes) == NULL)
-            fail(ar, TRIB_NOMEM, "out of memory");
-    }
-    if (ar->status == TRIB_OK) {
-        bytes(ar, state->plan_text.data, plan_bytes);
-        bytes(ar, schema.data, schema_bytes);
-    }
-    if (reading(ar) && ar->status == TRIB_OK) {
-        ar->status = trib_plan_read(trib_buf_text(&state->plan_text), plan_bytes, "the checkpoint's plan",
-                                    &state->plan, ar->err);
-        if (ar->status == TRIB_OK)
-            ar->status = trib_schema_parse(&state->schema, (const char *)schema.data, schema_bytes, ar->err);
-        if (ar->status == TRIB_OK && state->schema.parameters > state->limits.max_parameters)
-            fail(ar, TRIB_LIMIT, "a model larger than this node takes");
+        struct trib_text plan_text = {(const char *)plan.data, plan_bytes},
+                         schema_text = {(const char *)schema.data, schema_bytes};
+        ar->status = trib_state_take_terms(state, &plan_text, &schema_text, "the checkpoint's plan", ar->err);
         if (ar->status == TRIB_OK) ar->status = trib_state_prepare(state, ar->err);
     }
+    trib_buf_release(&plan);
     trib_buf_release(&schema);
 }
 
@@ -131,9 +139,25 @@ static size_t payload_limit(const struct trib_state *state) {
     return (trib_state_parameters(state) + 1024) * 64;
 }
 
+static void held_histogram(struct archive *ar, struct trib_u64s **histogram) {
+    struct trib_u64s list = {.count = 0};
+    if (*histogram != NULL) list = **histogram;
+    u64s(ar, &list);
+    if (!reading(ar) || ar->status != TRIB_OK || list.count == 0) return;
+    if ((*histogram = trib_alloc(sizeof list)) != NULL)
+        **histogram = list;
+    else
+        fail(ar, TRIB_NOMEM, "out of memory");
+}
+
 static void held_forwards(struct archive *ar, struct trib_state *state) {
-    size(ar, &state->held_count, TRIB_HELD_MAX);
-    for (size_t i = 0; i < state->held_count; i++) {
+    size_t count = state->held_count;
+    size(ar, &count, TRIB_HELD_MAX);
+    if (reading(ar) && ar->status == TRIB_OK && trib_state_room_held(state, count) != TRIB_OK)
+        fail(ar, TRIB_NOMEM, "out of memory");
+    if (ar->status != TRIB_OK) return;
+    state->held_count = count;
+    for (size_t i = 0; i < count; i++) {
         struct trib_held *h = &state->held[i];
         uint64_t *numbers[] = {&h->number,         &h->base_version,   &h->samples,
                                &h->weight,         &h->region,         &h->payload_crc,
@@ -145,12 +169,14 @@ static void held_forwards(struct archive *ar, struct trib_state *state) {
         bytes(ar, h->base_digest, sizeof h->base_digest);
         flag(ar, &h->base_digest_known);
         flag(ar, &h->acknowledged);
-        u64s(ar, &h->histogram);
+        held_histogram(ar, &h->histogram);
+        size_t rungs = ar->status == TRIB_OK ? trib_ladder_count(state->ladder_out) : 1;
+        if (rungs > 1) size(ar, &h->rung, rungs - 1);
         blob(ar, &h->payload, payload_limit(state));
         if (reading(ar) && ar->status == TRIB_OK)
             ar->status =
-                trib_plain_open(state->codec_out, trib_blob_data(h->payload), trib_blob_size(h->payload),
-                                trib_state_parameters(state), &h->plain, ar->err);
+                trib_plain_open(trib_ladder_codec(state->ladder_out, h->rung), trib_blob_data(h->payload),
+                                trib_blob_size(h->payload), trib_state_parameters(state), &h->plain, ar->err);
     }
 }
 
@@ -162,7 +188,7 @@ static void parents(struct archive *ar, struct trib_state *state) {
     }
 }
 
-static void memory(struct archive *ar, struct trib_rule_memory *m) {
+static void memory(struct archive *ar, struct trib_rule_memory *m, bool device) {
     u64(ar, &m->pending);
     u64(ar, &m->pending_since_ms);
     f64(ar, &m->norm);
@@ -171,15 +197,58 @@ static void memory(struct archive *ar, struct trib_rule_memory *m) {
     bytes(ar, m->intervals_ms, sizeof m->intervals_ms);
     u64(ar, &m->interval_count);
     u64(ar, &m->last_update_ms);
+    if (ar->format < 3 || device) return; /* a device has no rule */
+    f64(ar, &m->steps);
+    u64(ar, &m->stalest);
+    bytes(ar, m->norms, sizeof m->norms);
+    u64(ar, &m->norm_count);
+    u64(ar, &m->optimised);
+    if (ar->format < 4) return;
+    bytes(ar, m->effects, sizeof m->effects);
+    u64(ar, &m->effect_count);
 }
 
-static void gathered(struct archive *ar, struct trib_gathered *g) {
+static void gathered(struct archive *ar, struct trib_gathered *g, bool edge) {
     uint64_t *numbers[] = {&g->updates,       &g->samples,        &g->weight,           &g->since_ms,
                            &g->below_updates, &g->below_up_bytes, &g->below_down_bytes, &g->below_raw_bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) u64(ar, numbers[i]);
     f64(ar, &g->steps);
     f64(ar, &g->loss);
     u64s(ar, &g->histogram);
+    if (ar->format >= 3 && edge) u64(ar, &g->commits);
+}
+
+static void codec_spec(struct archive *ar, struct trib_state *state, struct trib_codec **codec) {
+    char spec[TRIB_CODEC_MAX_SPEC + 1] = "";
+    if (!reading(ar) && *codec != NULL) (void)snprintf(spec, sizeof spec, "%s", trib_codec_spec(*codec));
+    size_t length = strlen(spec);
+    size(ar, &length, TRIB_CODEC_MAX_SPEC);
+    bytes(ar, spec, length);
+    spec[TRIB_CODEC_MAX_SPEC] = 0;
+    if (reading(ar) && ar->status == TRIB_OK && length > 0)
+        ar->status = trib_codec_new_for(spec, &state->schema, codec, ar->err);
+}
+
+/* Only where the rule has a combiner. What is read was checked when it was judged; it is checked again, for
+ * it will be decoded. */
+static void kept_update(struct archive *ar, struct trib_state *state, struct trib_pending *p) {
+    f32(ar, &p->norm);
+    blob(ar, &p->payload, payload_limit(state));
+    codec_spec(ar, state, &p->codec);
+    size_t count = p->origin_count;
+    size(ar, &count, TRIB_U64S_MAX / 2);
+    if (reading(ar) && count > 0 && ar->status == TRIB_OK) {
+        p->origins = trib_alloc_array(2 * count, sizeof *p->origins);
+        if (p->origins == NULL) fail(ar, TRIB_NOMEM, "out of memory");
+    }
+    if (ar->status != TRIB_OK) return;
+    p->origin_count = count;
+    bytes(ar, p->origins, 2 * count * sizeof *p->origins);
+    if (!reading(ar) || ar->status != TRIB_OK) return;
+    const struct trib_codec *codec = p->codec != NULL ? p->codec : state->codec_in;
+    if (trib_codec_check(codec, trib_blob_data(p->payload), trib_blob_size(p->payload),
+                         trib_state_parameters(state), NULL, NULL) != TRIB_OK)
+        fail(ar, TRIB_CORRUPT, "an update of a buffer is no encoding of the model");
 }
 
 static void pending(struct archive *ar, struct trib_state *state) {
@@ -195,6 +264,9 @@ static void pending(struct archive *ar, struct trib_state *state) {
         f32(ar, &p->applied);
         f32(ar, &p->steps);
         f32(ar, &p->loss);
+        if (ar->format >= 3 && state->role != TRIB_ROLE_DEVICE &&
+            trib_rule_form(state->rule) == TRIB_RULE_BUFFERED)
+            kept_update(ar, state, p);
     }
     u64s(ar, &state->pending_histogram);
 }
@@ -202,13 +274,14 @@ static void pending(struct archive *ar, struct trib_state *state) {
 static void bases(struct archive *ar, struct trib_state *state) {
     state->bases = array(ar, state->bases, &state->base_count, &state->base_capacity, sizeof *state->bases,
                          TRIB_BASES_KEPT);
-    size_t increment_bytes = 0;
+    size_t increment_bytes = 0, rungs = ar->status == TRIB_OK ? trib_ladder_count(state->ladder_pub) : 1;
     for (size_t i = 0; i < state->base_count; i++) {
         struct trib_base *b = &state->bases[i];
         u64(ar, &b->version);
         u64(ar, &b->commits);
         u64(ar, &b->origin);
         bytes(ar, b->chain, sizeof b->chain);
+        if (rungs > 1) size(ar, &b->rung, rungs - 1);
         blob(ar, &b->increment, payload_limit(state));
         increment_bytes += trib_blob_size(b->increment);
     }
@@ -229,10 +302,69 @@ static void verdicts(struct archive *ar, struct trib_peer *p) {
     }
 }
 
+/* An update that is kept beside its participant; checked again, for it will be decoded. */
+static void kept(struct archive *ar, struct trib_state *state, struct trib_blob **payload, float *weight,
+                 struct trib_codec **own_codec) {
+    blob(ar, payload, payload_limit(state));
+    f32(ar, weight);
+    codec_spec(ar, state, own_codec);
+    if (!reading(ar) || *payload == NULL || ar->status != TRIB_OK) return;
+    const struct trib_codec *codec = *own_codec != NULL ? *own_codec : state->codec_in;
+    if (trib_codec_check(codec, trib_blob_data(*payload), trib_blob_size(*payload),
+                         trib_state_parameters(state), NULL, NULL) != TRIB_OK)
+        fail(ar, TRIB_CORRUPT, "a cached update is no encoding of the model");
+}
+
+/* Only where the rule caches updates. */
+static void cache(struct archive *ar, struct trib_state *state, struct trib_peer *p) {
+    enum trib_rule_form form = state->rule != NULL ? trib_rule_form(state->rule) : TRIB_RULE_IMMEDIATE;
+    if (ar->format < 3 || (form != TRIB_RULE_CACHED && form != TRIB_RULE_SERIES)) return;
+    kept(ar, state, &p->cache, &p->cache_weight, &p->cache_codec);
+    if (form != TRIB_RULE_SERIES) return;
+    kept(ar, state, &p->older, &p->older_weight, &p->older_codec);
+    f32(ar, &p->cache_norm);
+    u64(ar, &p->cache_commit);
+}
+
+/* Only where the rule keeps models of tiers. */
+static void tiers(struct archive *ar, struct trib_state *state) {
+    for (size_t i = 0; i < trib_rule_tiers(state->rule) && ar->status == TRIB_OK; i++) {
+        bool there = state->tiers[i] != NULL;
+        u64(ar, &state->tier_updates[i]);
+        flag(ar, &there);
+        if (!there || ar->status != TRIB_OK) continue;
+        if (reading(ar) && (state->tiers[i] = trib_alloc_floats(trib_state_parameters(state))) == NULL) {
+            fail(ar, TRIB_NOMEM, "out of memory");
+            return;
+        }
+        floats(ar, state->tiers[i], trib_state_parameters(state));
+    }
+}
+
+static void labels(struct archive *ar, struct trib_state *state, struct trib_peer *p) {
+    uint32_t shares[TRIB_U64S_MAX] = {0};
+    size_t count = p->class_count;
+    if (ar->format < 4) return;
+    size(ar, &count, TRIB_U64S_MAX);
+    if (!reading(ar)) {
+        bytes(ar, p->labels, count * sizeof *p->labels);
+        return;
+    }
+    bytes(ar, shares, count * sizeof *shares);
+    for (size_t i = 0; i < count; i++)
+        if (ar->status == TRIB_OK && shares[i] == 0) fail(ar, TRIB_CORRUPT, "labels without a share");
+    if (ar->status == TRIB_OK && trib_state_put_labels(state, p, shares, count) != TRIB_OK)
+        fail(ar, TRIB_NOMEM, "out of memory");
+}
+
 static void peer(struct archive *ar, struct trib_peer *p) {
     uint64_t *numbers[] = {&p->incarnation, &p->kind,   &p->last,     &p->consumed,          &p->applied,
                            &p->weight,      &p->region, &p->answered, &p->forward_generation};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) u64(ar, numbers[i]);
+    size_t known = ar->format >= 4   ? sizeof p->rules
+                   : ar->format == 3 ? offsetof(struct trib_rule_peer, effect)
+                                     : 0;
+    bytes(ar, &p->rules, known);
     verdicts(ar, p);
     size_t capacity;
     size_t retired = p->retired_count;
@@ -265,6 +397,8 @@ static void peers(struct archive *ar, struct trib_state *state) {
             }
         }
         peer(ar, p);
+        labels(ar, state, p);
+        cache(ar, state, p);
     }
 }
 
@@ -334,6 +468,26 @@ static void vectors(struct archive *ar, struct trib_state *state) {
     floats(ar, state->A, n);
     floats(ar, state->P, n);
     floats(ar, state->step, n);
+    for (size_t i = 0; i < TRIB_RULE_MOMENTS; i++) floats(ar, state->moments[i], n);
+    floats(ar, state->cached, n);
+    if (!device) tiers(ar, state);
+}
+
+/* As many vectors as there are kinds, each only if it is there. */
+static void local(struct archive *ar, struct trib_state *state) {
+    if (state->role != TRIB_ROLE_DEVICE || ar->format < 3) return;
+    size_t kinds = TRIB_LOCAL_MAX, n = state->schema.model_parameters;
+    size(ar, &kinds, TRIB_LOCAL_MAX);
+    for (size_t i = 0; i < kinds && ar->status == TRIB_OK; i++) {
+        bool there = state->local[i] != NULL;
+        flag(ar, &there);
+        if (!there || ar->status != TRIB_OK) continue;
+        if (reading(ar) && (state->local[i] = trib_alloc_floats(n)) == NULL) {
+            fail(ar, TRIB_NOMEM, "out of memory");
+            return;
+        }
+        floats(ar, state->local[i], n);
+    }
 }
 
 static void header(struct archive *ar, struct trib_state *state) {
@@ -357,10 +511,11 @@ static enum trib_status run(struct archive *ar, struct trib_state *state) {
     chain(ar, state);
     if (ar->status != TRIB_OK || !state->started) return ar->status;
     vectors(ar, state);
+    local(ar, state);
     held_forwards(ar, state);
     parents(ar, state);
-    memory(ar, &state->memory);
-    gathered(ar, &state->gathered);
+    memory(ar, &state->memory, state->role == TRIB_ROLE_DEVICE);
+    gathered(ar, &state->gathered, state->role == TRIB_ROLE_EDGE);
     pending(ar, state);
     bases(ar, state);
     peers(ar, state);
@@ -399,4 +554,13 @@ enum trib_status trib_state_digest(const struct trib_state *state, uint8_t out[T
     memset(out, 0, TRIB_DIGEST_BYTES);
     struct trib_sink sink = {.write = digest_more, .ctx = out};
     return trib_state_save(state, &sink, NULL);
+}
+
+enum trib_status trib_state_take_checkpoint(void *state, uint64_t position, const struct trib_feed *feed,
+                                            struct trib_error *err) {
+    struct trib_state *into = state;
+    enum trib_status status = trib_state_load(into, feed, err);
+    if (status != TRIB_OK || into->position == position) return status;
+    return trib_fail(err, TRIB_CORRUPT, "the checkpoint of position %" PRIu64 " holds position %" PRIu64,
+                     position, into->position);
 }

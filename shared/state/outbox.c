@@ -8,12 +8,14 @@
 
 void trib_outbox_init(struct trib_outbox *outbox) {
     *outbox = (struct trib_outbox){0};
+    trib_buf_init(&outbox->frame, TRIB_PREAMBLE_BYTES + TRIB_MAP_MAX_BYTES);
 }
 
 void trib_outbox_release(struct trib_outbox *outbox) {
     struct trib_action action;
     while (trib_outbox_take(outbox, &action)) trib_action_release(&action);
     trib_free(outbox->actions);
+    trib_buf_release(&outbox->frame);
     trib_outbox_init(outbox);
 }
 
@@ -63,22 +65,24 @@ static struct trib_action *push(struct trib_outbox *outbox) {
 
 size_t trib_outbox_send(struct trib_outbox *outbox, enum trib_action_kind kind, trib_child_route route,
                         uint64_t after, const struct trib_msg *msg, struct trib_blob *payload) {
-    struct trib_buf buf;
-    trib_buf_init(&buf, TRIB_PREAMBLE_BYTES + TRIB_MAP_MAX_BYTES);
-    trib_msg_encode(msg, &buf);
-    struct trib_action *action = buf.failed ? NULL : push(outbox);
+    struct trib_buf *buf = &outbox->frame;
+    trib_buf_clear(buf);
+    trib_msg_encode(msg, buf);
+    uint8_t *frame = buf->failed ? NULL : trib_realloc(NULL, buf->size);
+    struct trib_action *action = frame != NULL ? push(outbox) : NULL;
     if (action == NULL) {
         fail(outbox, TRIB_NOMEM, "a message could not be encoded: out of memory, or larger than 64 KiB");
-        trib_buf_release(&buf);
+        trib_free(frame);
         return 0;
     }
+    memcpy(frame, buf->data, buf->size);
     action->kind = kind;
     action->route = route;
     action->after = after;
-    action->frame = buf.data;
-    action->frame_bytes = buf.size;
+    action->frame = frame;
+    action->frame_bytes = buf->size;
     action->payload = trib_blob_ref(payload);
-    return buf.size + trib_blob_size(payload);
+    return buf->size + trib_blob_size(payload);
 }
 
 bool trib_outbox_record(struct trib_outbox *outbox, struct trib_state *state, struct trib_record *record) {
@@ -88,6 +92,10 @@ bool trib_outbox_record(struct trib_outbox *outbox, struct trib_state *state, st
     if (status != TRIB_OK) {
         fail(outbox, status, err.text);
         return false;
+    }
+    if (outbox->applied != NULL) {
+        outbox->applied(outbox->ctx, record);
+        return true;
     }
     struct trib_record *copy = trib_record_copy(record);
     struct trib_action *action = copy != NULL ? push(outbox) : NULL;

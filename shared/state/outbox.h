@@ -33,8 +33,13 @@ struct trib_action {
 };
 
 struct trib_outbox {
+    /* Where set, a record is shown to it at once, and no copy of it is queued: for a driver that keeps no
+     * journal. */
+    void (*applied)(void *ctx, const struct trib_record *record);
+    void *ctx;
     size_t count, capacity, first;
     struct trib_action *actions;
+    struct trib_buf frame;   /* the one that is being encoded */
     enum trib_status failed; /* not TRIB_OK: a record could not be applied, or memory ran out: the role must
                                 be dropped and rebuilt from its store */
     struct trib_error error;

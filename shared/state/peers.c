@@ -69,8 +69,10 @@ void trib_peer_keep_verdict(struct trib_peer *peer, const struct trib_verdict_ke
 
 const struct trib_verdict_kept *trib_peer_verdict(const struct trib_peer *peer, uint64_t number) {
     size_t kept = peer->verdict_count < TRIB_VERDICTS_KEPT ? peer->verdict_count : TRIB_VERDICTS_KEPT;
-    for (size_t i = 0; i < kept; i++)
-        if (peer->verdicts[i].number == number) return &peer->verdicts[i];
+    for (size_t i = 1; i <= kept; i++) { /* the newest first: it is what is asked for as a rule */
+        const struct trib_verdict_kept *v = &peer->verdicts[(peer->verdict_count - i) % TRIB_VERDICTS_KEPT];
+        if (v->number == number) return v;
+    }
     return NULL;
 }
 

@@ -1,8 +1,9 @@
 #include "shared/state/record.h"
 
-#include "shared/codec/codec.h"
+#include "shared/codec/specs.h"
+#include "shared/rules/rule.h"
 
-enum { PEER_MAX = 128, TEXT_MAX = 4096, EVENT_MAX = 64, RULE_MAX = 256, PLAN_MAX = 16 * 1024 };
+enum { PEER_MAX = 128, TEXT_MAX = 4096, EVENT_MAX = 64, RULE_MAX = TRIB_RULE_MAX_SPEC, PLAN_MAX = 16 * 1024 };
 
 #define FIELD(KEY, TYPE, member, most)                                                                       \
     { TRIB_R_##KEY, TRIB_FIELD_##TYPE, (uint16_t)offsetof(struct trib_record, member), (most), #member }
@@ -32,7 +33,7 @@ const struct trib_field trib_record_fields[] = {
     F32(LOSS, loss),
     F32(UPDATE_NORM, update_norm),
     F32(COSINE, cosine),
-    TEXT(CODEC, codec, TRIB_CODEC_MAX_SPEC),
+    TEXT(CODEC, codec, TRIB_SPECS_MAX),
     U64(WIRE_BYTES, wire_bytes),
     U64(RAW_BYTES, raw_bytes),
     UPTO(PAYLOAD_CRC, payload_crc, UINT32_MAX),
@@ -70,6 +71,11 @@ const struct trib_field trib_record_fields[] = {
     U64(UP_BYTES, up_bytes),
     U64(LEDGER_FORMAT, ledger_format),
     U64(VERDICTS, verdicts),
+    U64(SUPERSEDES, supersedes),
+    LIST(AWAY, away),
+    LIST(LABELS, labels),
+    F32(EFFECT, effect),
+    F32(DIVERGENCE, divergence),
 };
 const size_t trib_record_field_count = sizeof trib_record_fields / sizeof trib_record_fields[0];
 _Static_assert(sizeof trib_record_fields / sizeof trib_record_fields[0] == TRIB_R_END - 1,

@@ -54,7 +54,7 @@ struct trib_record {
     float loss;                 /* 16 */
     float update_norm;          /* 17: 2-norm of the update */
     float cosine;               /* 18: with the preceding commit's step; cloud only */
-    struct trib_text codec;     /* 19 */
+    struct trib_text codec;     /* 19; PARENT: of each increment (shared/codec/specs.h) */
     uint64_t wire_bytes;        /* 20: with headers, as received; in chunks: as if it were one message */
     uint64_t raw_bytes;         /* 21: parameters x 4 */
     uint64_t payload_crc;       /* 22: CRC32C */
@@ -85,7 +85,8 @@ struct trib_record {
     uint64_t kind_of_peer;                   /* 45: PEER: enum trib_child_kind */
     uint64_t level;                          /* 46: EVENT: enum trib_level */
     struct trib_text event;                  /* 47: EVENT: stable id */
-    struct trib_text text;                   /* 48: EVENT: key=value fields; STOP, VOID: reason */
+    struct trib_text text;                   /* 48: EVENT: key=value fields; STOP, VOID: reason; PUBLISH: why
+                                                this codec, as key=value fields, where it was chosen */
     float accuracy;                          /* 49: EVALUATION: 0..1 */
     uint64_t eval_samples;                   /* 50: EVALUATION */
     uint64_t duration_ms;                    /* 51: EVALUATION: time it took */
@@ -93,7 +94,16 @@ struct trib_record {
     uint64_t down_bytes;    /* 53: COMMIT: bytes this node sent to its children since the last one */
     uint64_t up_bytes;      /* 54: COMMIT: and received from them */
     uint64_t ledger_format; /* 55: START at the cloud: TRIB_CHAIN_FORMAT; absent: 1 */
-    uint64_t verdicts; /* 56: COMMIT, ROLLBACK at the cloud, chain format 2: verdicts of the run so far */
+    uint64_t verdicts; /* 56: COMMIT, ROLLBACK at the cloud, chain format 2 on: verdicts of the run so far */
+    uint64_t supersedes; /* 57: VERDICT: the pending update of the same participant that it replaces, which is
+                            void */
+    struct trib_u64s
+        away; /* 58: COMMIT under a rule with series: for whom there is an estimate in it, a bit for
+                 each participant in the order of their first PEER records, lowest bits first */
+    struct trib_u64s labels; /* 59: VERDICT: what its participant tells of its labels from now on, samples of
+                                each class; empty: nothing. Absent: the same as before */
+    float effect; /* 60: VERDICT: cosine with the descent of the held-out loss; cloud, where it is known */
+    float divergence; /* 61: VERDICT: KL of its participant's labels from all that were told, in nats */
     struct trib_blob
         *payload; /* VERDICT, PUBLISH, FORWARD, PARENT, START, ROLLBACK; one reference, or NULL */
 };
@@ -154,6 +164,11 @@ enum {
     TRIB_R_UP_BYTES,
     TRIB_R_LEDGER_FORMAT,
     TRIB_R_VERDICTS,
+    TRIB_R_SUPERSEDES,
+    TRIB_R_AWAY,
+    TRIB_R_LABELS,
+    TRIB_R_EFFECT,
+    TRIB_R_DIVERGENCE,
     TRIB_R_END
 };
 #define trib_rec_set(rec, KEY, field, value)                                                                 \

@@ -4,6 +4,7 @@
 #include "shared/model/digest.h"
 #include "shared/state/internal.h"
 
+#include <math.h>
 #include <string.h>
 
 enum trib_status trib_state_new(enum trib_role role, const struct trib_state_limits *limits,
@@ -19,12 +20,24 @@ enum trib_status trib_state_new(enum trib_role role, const struct trib_state_lim
     return TRIB_OK;
 }
 
+enum trib_status trib_state_room_held(struct trib_state *state, size_t count) {
+    if (count == 0) return TRIB_OK;
+    struct trib_held *more = trib_realloc(state->held, count * sizeof *more);
+    if (more == NULL) return TRIB_NOMEM;
+    if (count > state->held_count)
+        memset(more + state->held_count, 0, (count - state->held_count) * sizeof *more);
+    state->held = more;
+    return TRIB_OK;
+}
+
 void trib_state_drop_held(struct trib_state *state, size_t i) {
     trib_plain_release(&state->held[i].plain);
     trib_blob_unref(&state->held[i].payload);
+    trib_free(state->held[i].histogram);
     memmove(&state->held[i], &state->held[i + 1], (state->held_count - i - 1) * sizeof state->held[0]);
-    state->held_count--;
-    state->held[state->held_count] = (struct trib_held){0};
+    if (--state->held_count > 0) return;
+    trib_free(state->held); /* most of the time a device holds none */
+    state->held = NULL;
 }
 
 void trib_state_drop_increments(struct trib_state *state) {
@@ -32,8 +45,30 @@ void trib_state_drop_increments(struct trib_state *state) {
     state->increment_bytes = 0;
 }
 
+void trib_state_drop_caches(struct trib_state *state) {
+    for (size_t i = 0; i < state->peer_count; i++) {
+        trib_blob_unref(&state->peers[i].cache);
+        trib_codec_free(&state->peers[i].cache_codec);
+        trib_blob_unref(&state->peers[i].older);
+        trib_codec_free(&state->peers[i].older_codec);
+    }
+    if (state->cached != NULL) memset(state->cached, 0, trib_state_parameters(state) * sizeof *state->cached);
+    for (size_t i = 0; i < TRIB_RULE_TIERS_MAX; i++) {
+        trib_free(state->tiers[i]);
+        state->tiers[i] = NULL;
+        state->tier_updates[i] = 0;
+    }
+}
+
 static void drop_peers(struct trib_state *state) {
-    for (size_t i = 0; i < state->peer_count; i++) trib_free(state->peers[i].retired);
+    trib_state_drop_caches(state);
+    for (size_t i = 0; i < state->peer_count; i++) {
+        trib_free(state->peers[i].retired);
+        trib_free(state->peers[i].labels);
+    }
+    trib_free(state->labels);
+    state->labels = NULL;
+    state->label_tellers = 0;
     trib_free(state->peers);
     trib_free(state->index);
     state->peers = NULL;
@@ -41,30 +76,51 @@ static void drop_peers(struct trib_state *state) {
     state->peer_count = state->peer_capacity = state->index_capacity = 0;
 }
 
+void trib_state_drop_local(struct trib_state *state) {
+    for (size_t i = 0; i < TRIB_LOCAL_MAX; i++) {
+        trib_free(state->local[i]);
+        state->local[i] = NULL;
+    }
+}
+
+void trib_state_release_pending(struct trib_pending *pending) {
+    trib_blob_unref(&pending->payload);
+    trib_codec_free(&pending->codec);
+    trib_free(pending->origins);
+    pending->origins = NULL;
+}
+
+void trib_state_drop_pending(struct trib_state *state) {
+    for (size_t i = 0; i < state->pending_count; i++) trib_state_release_pending(&state->pending[i]);
+    state->pending_count = 0;
+    state->pending_histogram.count = 0;
+}
+
 void trib_state_clear_run(struct trib_state *state) {
     while (state->held_count > 0) trib_state_drop_held(state, state->held_count - 1);
+    trib_free(state->held);
+    state->held = NULL;
     trib_state_drop_increments(state);
     trib_free(state->bases);
     state->bases = NULL;
     state->base_count = state->base_capacity = 0;
+    trib_state_drop_pending(state);
     trib_free(state->pending);
     state->pending = NULL;
     state->pending_count = state->pending_capacity = 0;
     drop_peers(state);
     if (state->P_lent != NULL) state->P = NULL; /* whoever lets go last frees it */
     trib_blob_unref(&state->P_lent);
-    float **vectors[] = {&state->G, &state->own, &state->A, &state->P, &state->step};
+    trib_state_drop_local(state);
+    float **vectors[] = {&state->G,          &state->own,        &state->A,
+                         &state->P,          &state->step,       &state->moments[0],
+                         &state->moments[1], &state->moments[2], &state->cached};
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
         trib_free(*vectors[i]);
         *vectors[i] = NULL;
     }
-    struct trib_codec **codecs[] = {&state->codec_out, &state->codec_in, &state->codec_held,
-                                    &state->codec_pub};
-    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) trib_codec_free(codecs[i]);
     trib_rule_free(&state->rule);
-    trib_schema_release(&state->schema);
-    trib_options_release(trib_plan_options, trib_plan_option_count, &state->plan);
-    trib_buf_release(&state->plan_text);
+    trib_state_drop_terms(state);
 }
 
 void trib_state_free(struct trib_state **state) {
@@ -115,7 +171,7 @@ const struct trib_base *trib_state_base(const struct trib_state *state, uint64_t
 /* Increments that cost more than a snapshot are of no use to any child, and those that cost nearly as much of
  * little; a mixing rule goes back to them though. */
 static void trim_increments(struct trib_state *state) {
-    bool mixing = state->rule != NULL && trib_rule_form(state->rule) == TRIB_RULE_MIXING;
+    bool mixing = state->rule != NULL && trib_rule_needs_bases(state->rule);
     size_t snapshot = trib_state_parameters(state) * sizeof(float), limit = state->limits.ring_bytes;
     if (limit == 0) limit = snapshot;
     if (!mixing && limit > snapshot / 4 * 3) limit = snapshot / 4 * 3;
@@ -179,6 +235,14 @@ void trib_histogram_add(struct trib_u64s *histogram, uint64_t origin, uint64_t s
     histogram->count = 2 * (pairs + 1);
 }
 
+uint64_t trib_histogram_fit(struct trib_u64s *histogram, uint64_t most) {
+    for (unsigned shift = 0;; shift = 1) {
+        uint64_t samples = 0;
+        for (size_t i = 1; i < histogram->count; i += 2) samples += histogram->items[i] >>= shift;
+        if (samples <= most) return samples;
+    }
+}
+
 uint64_t trib_histogram_base(const struct trib_u64s *histogram) {
     size_t pairs = histogram->count / 2;
     if (pairs == 0) return 0;
@@ -194,6 +258,18 @@ uint64_t trib_histogram_base(const struct trib_u64s *histogram) {
     return base;
 }
 
+bool trib_state_forward_due(const struct trib_state *state, uint64_t now_ms, uint64_t *at_ms) {
+    const struct trib_gathered *g = &state->gathered;
+    const struct trib_plan *plan = &state->plan;
+    *at_ms = UINT64_MAX;
+    if (g->updates == 0) return false;
+    if (plan->forward_commits > 0 ? g->commits >= plan->forward_commits : g->updates >= plan->forward_updates)
+        return true;
+    if (plan->forward_ms == 0) return false;
+    *at_ms = g->since_ms + plan->forward_ms;
+    return now_ms >= *at_ms;
+}
+
 /* ---- the model in blocks ---- */
 
 static void read_model(void *ctx, size_t offset, size_t count, float *out) {
@@ -203,12 +279,14 @@ static void read_model(void *ctx, size_t offset, size_t count, float *out) {
     size_t parameters = trib_state_parameters(state);
     if (offset == 0)
         for (size_t i = 0; i < state->held_count; i++)
-            trib_decoder_start(&reader->held[i], state->codec_out, state->held[i].plain.data,
-                               state->held[i].plain.bytes, parameters);
+            trib_decoder_start(&reader->held[i], trib_ladder_codec(state->ladder_out, state->held[i].rung),
+                               state->held[i].plain.data, state->held[i].plain.bytes, parameters);
     if (state->G != NULL) {
         memcpy(out, state->G + offset, count * sizeof *out);
         if (state->role == TRIB_ROLE_EDGE) k->add_scaled(out, state->own + offset, 1.0f, count);
-        for (size_t i = 0; state->role == TRIB_ROLE_EDGE && i < state->held_count; i++)
+        /* An elastic forward is what the model gave up, and waits for nothing but its delivery. */
+        bool held = state->role == TRIB_ROLE_EDGE && !(state->plan.elastic > 0.0);
+        for (size_t i = 0; held && i < state->held_count; i++)
             trib_decoder_add(&reader->held[i], count, 1.0f, out);
     } else {
         memcpy(out, state->own + offset, count * sizeof *out);
@@ -231,8 +309,36 @@ void trib_state_model(const struct trib_state *state, float *out) {
     }
 }
 
-void trib_state_gather(struct trib_state *state, const float *difference) {
+/* The residual of a device that seldom comes is of models long gone: it may not outweigh what is new. */
+static void cap_residual(struct trib_state *state, const float *difference) {
+    const struct trib_kernels *kernels = trib_kernels();
+    const double cap = state->plan.residual_cap;
+    const size_t n = state->schema.model_parameters;
+    if (!(cap > 0.0) || trib_plan_algorithm(&state->plan) == TRIB_ALGORITHM_AREA) return;
+    const double residual = kernels->sum_squares(state->own, n), update = kernels->sum_squares(difference, n);
+    if (residual > cap * cap * update) kernels->scale(state->own, (float)(cap * sqrt(update / residual)), n);
+}
+
+enum trib_status trib_state_gather(struct trib_state *state, const float *difference,
+                                   const float *const *local) {
     TRIB_ASSERT(state->role == TRIB_ROLE_DEVICE && state->own != NULL);
+    size_t n = state->schema.model_parameters;
+    float *fresh[TRIB_LOCAL_MAX] = {NULL};
+    for (size_t i = 0; local != NULL && i < TRIB_LOCAL_MAX; i++) {
+        if (local[i] == NULL) continue;
+        if ((fresh[i] = trib_alloc_floats(n)) == NULL) {
+            while (i-- > 0) trib_free(fresh[i]);
+            return TRIB_NOMEM;
+        }
+        memcpy(fresh[i], local[i], n * sizeof *fresh[i]);
+    }
+    for (size_t i = 0; i < TRIB_LOCAL_MAX; i++) {
+        if (fresh[i] == NULL) continue;
+        trib_free(state->local[i]);
+        state->local[i] = fresh[i];
+    }
+    cap_residual(state, difference);
     trib_kernels()->add_scaled(state->own, difference, 1.0f, trib_state_parameters(state));
     state->gathered_here = true;
+    return TRIB_OK;
 }

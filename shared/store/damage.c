@@ -64,7 +64,7 @@ static enum trib_status check_pages(struct repair *r, struct trib_error *err) {
     sqlite3_stmt *stmt = NULL;
     bool row = false;
     struct trib_error why;
-    enum trib_status status = trib_sql_prepare(r->store->db, "PRAGMA quick_check(1)", &stmt, &why);
+    enum trib_status status = trib_sql_prepare(r->store->db, "PRAGMA integrity_check(1)", &stmt, &why);
     if (status == TRIB_OK) status = trib_sql_step(stmt, &row, &why);
     const char *answer = row ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
     if (status == TRIB_OK && (answer == NULL || strcmp(answer, "ok") != 0))

@@ -43,6 +43,7 @@ struct segments {
     uint64_t number; /* of the open one, or of the last there was */
     uint64_t end;    /* where the next frame goes */
     bool dirty;      /* written and not synced */
+    bool whole;      /* the open one is a large payload's own, and nothing more goes into it */
     uint64_t spare;  /* number of a file that nothing needs any more, to become the next one; 0: none */
 };
 
@@ -115,6 +116,13 @@ enum trib_status segment_read(const struct segments *segments, const struct plac
                               struct trib_error *err) TRIB_MUST_USE;
 /* The frame at `offset`: false if there is none whole and sound. */
 bool segment_frame(const struct segments *segments, int fd, uint64_t offset, uint64_t *group, uint64_t *next);
+
+/* large.c */
+/* Is it in a file of its own that is no segment yet? */
+bool large_is(const struct trib_blob *blob);
+/* Writes the headers in front of the payload and gives the file its name as a segment. */
+enum trib_status large_adopt(const struct trib_blob *blob, struct iovec *headers, int count, const char *path,
+                             struct trib_error *err) TRIB_MUST_USE;
 
 /* store.c */
 /* Memory and paths, nothing opened. */

@@ -30,11 +30,28 @@ enum trib_status segment_sync(struct segments *segments, struct trib_error *err)
     return TRIB_OK;
 }
 
+/* Is one frame all there is in it? It may have been a large payload's file, and somebody may still read it
+ * from there: it is not written over. */
+static bool has_one_frame(const struct segments *segments, const char *path) {
+    uint8_t length[4];
+    uint64_t bytes = 0;
+    size_t got = 0;
+    int fd = -1;
+    bool one =
+        file_open(segments->files, path, O_RDONLY, &fd, NULL) == TRIB_OK &&
+        file_size(segments->files, fd, path, &bytes, NULL) == TRIB_OK &&
+        file_read(segments->files, fd, length, sizeof length, SEGMENT_HEADER_BYTES, &got, NULL) == TRIB_OK &&
+        got == sizeof length &&
+        bytes == SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + (uint64_t)trib_get_u32(length);
+    file_close(segments->files, &fd);
+    return one;
+}
+
 void segment_retire(struct segments *segments, uint64_t number, const char *path) {
     const struct trib_file_ops *files = segments->files;
     char spare[PATH_BYTES];
     numbered_path(spare, segments->folder, number, ".spare");
-    if (segments->spare == 0 && files->rename(files->ctx, path, spare) == 0)
+    if (segments->spare == 0 && !has_one_frame(segments, path) && files->rename(files->ctx, path, spare) == 0)
         segments->spare = number;
     else
         (void)files->unlink(files->ctx, path);
@@ -68,6 +85,7 @@ static enum trib_status begin_next(struct segments *segments, struct trib_error 
     segments->number = number;
     segments->end = sizeof header;
     segments->dirty = true;
+    segments->whole = false;
     status = file_write(segments->files, segments->fd, &part, 1, 0, path, err);
     if (status == TRIB_OK && segments->synced) status = folder_sync(segments->files, segments->folder, err);
     return status;
@@ -94,10 +112,10 @@ static enum trib_status flush(struct segments *segments, struct batch *batch, st
     return status;
 }
 
-static void add_frame(const struct segments *segments, struct batch *batch, const struct trib_record *record,
-                      uint64_t group, struct place *place) {
+/* Fills in a frame's header; returns its checksum. */
+static uint32_t make_header(uint8_t header[FRAME_HEADER_BYTES], const struct trib_record *record,
+                            uint64_t group) {
     size_t bytes = trib_blob_size(record->payload);
-    uint8_t *header = batch->headers[batch->count];
     trib_put_u32(header, (uint32_t)bytes);
     trib_put_u64(header + 8, record->position);
     trib_put_u64(header + 16, group);
@@ -106,12 +124,44 @@ static void add_frame(const struct segments *segments, struct batch *batch, cons
                                : crc32c(0, trib_blob_data(record->payload), bytes);
     uint32_t crc = frame_crc(header, payload_crc);
     trib_put_u32(header + 4, crc);
+    return crc;
+}
+
+static void add_frame(const struct segments *segments, struct batch *batch, const struct trib_record *record,
+                      uint64_t group, struct place *place) {
+    size_t bytes = trib_blob_size(record->payload);
+    uint8_t *header = batch->headers[batch->count];
+    uint32_t crc = make_header(header, record, group);
     *place = (struct place){segments->number, segments->end + batch->bytes, (uint32_t)bytes, crc};
     batch->parts[2 * batch->count] = (struct iovec){header, FRAME_HEADER_BYTES};
     batch->parts[2 * batch->count + 1] =
         (struct iovec){(void *)(uintptr_t)trib_blob_data(record->payload), bytes};
     batch->count++;
     batch->bytes += FRAME_HEADER_BYTES + bytes;
+}
+
+/* A payload that is in a file already: that becomes the next segment, and the only frame in it. */
+static enum trib_status take_file(struct segments *segments, const struct trib_record *record, uint64_t group,
+                                  struct place *place, struct trib_error *err) {
+    enum trib_status status = segment_sync(segments, err);
+    if (status != TRIB_OK) return status;
+    file_close(segments->files, &segments->fd);
+    char path[PATH_BYTES];
+    uint8_t head[SEGMENT_HEADER_BYTES], frame[FRAME_HEADER_BYTES];
+    uint64_t number = segments->number + 1;
+    uint32_t bytes = (uint32_t)trib_blob_size(record->payload), crc = make_header(frame, record, group);
+    trib_put_u64(head, SEGMENT_MAGIC);
+    trib_put_u64(head + 8, number);
+    struct iovec parts[] = {{head, sizeof head}, {frame, sizeof frame}};
+    numbered_path(path, segments->folder, number, ".seg");
+    status = large_adopt(record->payload, parts, 2, path, err);
+    if (status == TRIB_OK) status = file_open(segments->files, path, O_RDWR, &segments->fd, err);
+    if (status != TRIB_OK) return status;
+    *place = (struct place){number, SEGMENT_HEADER_BYTES, bytes, crc};
+    segments->number = number;
+    segments->end = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + (uint64_t)bytes;
+    segments->dirty = segments->whole = true;
+    return segments->synced ? folder_sync(segments->files, segments->folder, err) : TRIB_OK;
 }
 
 enum trib_status segment_append(struct segments *segments, const struct trib_record *records, size_t count,
@@ -125,8 +175,13 @@ enum trib_status segment_append(struct segments *segments, const struct trib_rec
         uint64_t bytes = FRAME_HEADER_BYTES + trib_blob_size(records[i].payload);
         if (bytes > UINT32_MAX)
             return trib_fail(err, TRIB_LIMIT, "a payload of %" PRIu64 " bytes is too large", bytes);
+        if (large_is(records[i].payload)) {
+            status = flush(segments, &batch, err);
+            if (status == TRIB_OK) status = take_file(segments, &records[i], group, &places[i], err);
+            continue;
+        }
         uint64_t end = segments->end + batch.bytes;
-        bool full = end > SEGMENT_HEADER_BYTES && end + bytes > segments->limit_bytes;
+        bool full = segments->whole || (end > SEGMENT_HEADER_BYTES && end + bytes > segments->limit_bytes);
         if (batch.count == FRAMES_A_CALL || full) status = flush(segments, &batch, err);
         if (status == TRIB_OK && (segments->fd < 0 || full)) status = begin_next(segments, err);
         if (status == TRIB_OK) add_frame(segments, &batch, &records[i], group, &places[i]);

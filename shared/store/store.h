@@ -7,6 +7,7 @@
  *     DIR/segments/%016x.seg    "TRIBSEG1" number(8), then frames: length(4) crc32c(4) position(8) group(8)
  *                               payload; crc32c is of payload, length, position, group
  *     DIR/segments/%016x.spare  one that nothing needs any more; the next segment is written over it
+ *     DIR/segments/%016x.large  a large payload that is on its way here; it becomes a segment (large.h)
  *     DIR/checkpoints/%016x.ckp what was written into the sink; its length and CRC32C are in its row
  *     DIR/damaged-<n>/          what a repair set aside, and report.txt
  *     DIR/store.probe           while trib_store_probe writes it

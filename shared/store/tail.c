@@ -172,6 +172,15 @@ static enum trib_status adopt_spare(void *ctx, uint64_t number, const char *path
     return TRIB_OK;
 }
 
+/* Large payloads that never came to be segments. */
+static enum trib_status drop_large(void *ctx, uint64_t number, const char *path, struct trib_error *err) {
+    const struct trib_store *store = ctx;
+    (void)number;
+    (void)err;
+    (void)store->files->unlink(store->files->ctx, path);
+    return TRIB_OK;
+}
+
 enum trib_status store_settle(struct trib_store *store, struct trib_error *err) {
     struct settle settle = {.store = store};
     struct checkpoint in_force;
@@ -192,6 +201,7 @@ enum trib_status store_settle(struct trib_store *store, struct trib_error *err) 
         status = folder_sync(store->files, folder, err);
     if (status == TRIB_OK) status = reopen_last(&settle, err);
     if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".spare", adopt_spare, store, err);
+    if (status == TRIB_OK) status = folder_numbers(store->files, folder, ".large", drop_large, store, err);
     if (status == TRIB_OK) store_sweep(store);
     return status;
 }

@@ -13,6 +13,10 @@
 static size_t good_text(const char *text, size_t size) {
     size_t at = 0;
     while (at < size) {
+        if (text[at] >= 0x20 && text[at] < 0x7f) {
+            at++;
+            continue;
+        }
         uint32_t code = 0;
         size_t length = trib_utf8_next(text + at, size - at, &code);
         bool control = (code < 0x20 && code != '\n') || (code >= 0x7f && code < 0xa0);
@@ -22,17 +26,37 @@ static size_t good_text(const char *text, size_t size) {
     return at;
 }
 
-/* ---- encoding ---- */
+/* ---- encoding ----
+ * Unsigned integers, which nearly everything is, are written here; the rest is msgpack-c's work. */
+
+enum { UINT_BYTES = 9 };
 
 static int write_buf(void *ctx, const char *data, size_t bytes) {
     trib_buf_append(ctx, data, bytes);
     return 0; /* the buffer remembers */
 }
 
+/* The smallest form; returns its bytes. */
+static size_t put_uint(uint8_t out[UINT_BYTES], uint64_t value) {
+    if (value < 0x80) {
+        out[0] = (uint8_t)value;
+        return 1;
+    }
+    unsigned form = value <= UINT8_MAX ? 0 : value <= UINT16_MAX ? 1 : value <= UINT32_MAX ? 2 : 3;
+    size_t bytes = (size_t)1 << form;
+    out[0] = (uint8_t)(0xcc + form);
+    for (size_t i = 0; i < bytes; i++) out[1 + i] = (uint8_t)(value >> 8 * (bytes - 1 - i));
+    return 1 + bytes;
+}
+
+static void pack_uint(msgpack_packer *packer, uint64_t value) {
+    uint8_t bytes[UINT_BYTES];
+    trib_buf_append(packer->data, bytes, put_uint(bytes, value));
+}
+
 /* A value that cannot be written as a finite number is left out: what is encoded must decode, above all from
  * a journal. */
-static bool writable(const struct trib_field *field, const void *object, uint64_t present) {
-    if (!TRIB_HAS(present, field->key)) return false;
+static bool writable(const struct trib_field *field, const void *object) {
     if (field->type != TRIB_FIELD_F32) return true;
     float value;
     memcpy(&value, (const char *)object + field->offset, sizeof value);
@@ -42,7 +66,7 @@ static bool writable(const struct trib_field *field, const void *object, uint64_
 static void pack_float(msgpack_packer *packer, float value, bool whole_as_integer) {
     if (isinf(value)) value = value > 0 ? FLT_MAX : -FLT_MAX;
     if (whole_as_integer && signbit(value) == 0 && value <= 0x1p24F && value == truncf(value))
-        msgpack_pack_uint32(packer, (uint32_t)value);
+        pack_uint(packer, (uint64_t)value);
     else
         msgpack_pack_float(packer, value);
 }
@@ -65,16 +89,13 @@ static void pack_text(msgpack_packer *packer, const struct trib_field *field, co
 static void pack_u64s(msgpack_packer *packer, const struct trib_field *field, const struct trib_u64s *list) {
     TRIB_ASSERT(list->count <= field->max && list->count <= TRIB_U64S_MAX);
     msgpack_pack_array(packer, list->count);
-    for (size_t i = 0; i < list->count; i++) msgpack_pack_uint64(packer, list->items[i]);
+    for (size_t i = 0; i < list->count; i++) pack_uint(packer, list->items[i]);
 }
 
 static void pack_value(msgpack_packer *packer, const struct trib_field *field, const void *object) {
     const void *at = (const char *)object + field->offset;
     switch ((enum trib_field_type)field->type) {
-    case TRIB_FIELD_U64:
-        TRIB_ASSERT(field->max == 0 || *(const uint64_t *)at <= field->max);
-        msgpack_pack_uint64(packer, *(const uint64_t *)at);
-        break;
+    case TRIB_FIELD_U64: break; /* written with its key */
     case TRIB_FIELD_F32: pack_float(packer, *(const float *)at, field->max != 0); break;
     case TRIB_FIELD_TEXT: pack_text(packer, field, at); break;
     case TRIB_FIELD_BIN: msgpack_pack_bin_with_body(packer, at, field->max); break;
@@ -82,34 +103,84 @@ static void pack_value(msgpack_packer *packer, const struct trib_field *field, c
     }
 }
 
+static const struct trib_field *find_field(const struct trib_field *table, size_t count, uint64_t key) {
+    /* Tables are in key order without holes as a rule. */
+    if (key - 1 < count && table[key - 1].key == key) return &table[key - 1];
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].key == key) return &table[i];
+    }
+    return NULL;
+}
+
+/* The field of the lowest bit, if it is to be written. */
+static const struct trib_field *next_field(const struct trib_field *table, size_t count, uint64_t left,
+                                           const void *object) {
+    const struct trib_field *field = find_field(table, count, (uint64_t)__builtin_ctzll(left));
+    return field != NULL && writable(field, object) ? field : NULL;
+}
+
 void trib_fields_encode(const struct trib_field *table, size_t count, const void *object, uint64_t present,
                         struct trib_buf *out) {
     msgpack_packer packer;
     msgpack_packer_init(&packer, out, write_buf);
-    size_t fields = 0;
-    for (size_t i = 0; i < count; i++) fields += writable(&table[i], object, present);
-    msgpack_pack_map(&packer, fields);
-    for (size_t i = 0; i < count; i++) {
-        if (!writable(&table[i], object, present)) continue;
-        msgpack_pack_uint64(&packer, table[i].key);
-        pack_value(&packer, &table[i], object);
+    size_t field_count = 0;
+    for (uint64_t left = present; left != 0; left &= left - 1)
+        field_count += next_field(table, count, left, object) != NULL;
+    msgpack_pack_map(&packer, field_count);
+    for (uint64_t left = present; left != 0; left &= left - 1) {
+        const struct trib_field *field = next_field(table, count, left, object);
+        if (field == NULL) continue;
+        uint8_t head[1 + UINT_BYTES] = {field->key};
+        size_t bytes = 1;
+        if (field->type == TRIB_FIELD_U64) {
+            uint64_t value = *(const uint64_t *)(const void *)((const char *)object + field->offset);
+            TRIB_ASSERT(field->max == 0 || value <= field->max);
+            bytes += put_uint(head + 1, value);
+        }
+        trib_buf_append(out, head, bytes);
+        pack_value(&packer, field, object);
     }
 }
 
 /* ---- decoding ----
- * The bytes have passed trib_map_check, so heads cannot fail. Numbers are msgpack-c's work, for
- * which it allocates nothing; texts and binaries are borrowed or copied from where they stand, because
- * msgpack-c would take 8 KiB from the heap to tell us where that is. */
+ * The bytes have passed trib_map_check, so heads cannot fail, and what they announce is there. */
 
-static void take_number(struct trib_cursor *cursor, msgpack_object *value) {
-    msgpack_unpacked unpacked;
-    msgpack_unpacked_init(&unpacked);
-    size_t used = 0;
-    msgpack_unpack_return result =
-        msgpack_unpack_next(&unpacked, (const char *)cursor->at, (size_t)(cursor->end - cursor->at), &used);
-    TRIB_ASSERT(result == MSGPACK_UNPACK_SUCCESS && unpacked.zone == NULL);
-    *value = unpacked.data;
-    cursor->at += used;
+struct number {
+    enum { UNSIGNED, NEGATIVE, REAL } kind;
+    uint64_t u64;
+    int64_t i64;
+    double f64;
+};
+
+static struct number real(uint64_t bits, bool is_double) {
+    struct number number = {.kind = REAL};
+    if (is_double) {
+        memcpy(&number.f64, &bits, sizeof number.f64);
+    } else {
+        uint32_t single = (uint32_t)bits;
+        float value;
+        memcpy(&value, &single, sizeof value);
+        number.f64 = (double)value;
+    }
+    return number;
+}
+
+/* An integer or a float, as its head has said. */
+static struct number take_number(struct trib_cursor *cursor) {
+    enum { FLOAT32 = 0xca, FLOAT64 = 0xcb, UINT8 = 0xcc, INT8 = 0xd0, NEGATIVE_FROM = 0xe0 };
+    unsigned first = *cursor->at++;
+    if (first < 0x80) return (struct number){.kind = UNSIGNED, .u64 = first};
+    if (first >= NEGATIVE_FROM) return (struct number){.kind = NEGATIVE, .i64 = (int64_t)first - 256};
+    bool is_real = first == FLOAT32 || first == FLOAT64;
+    size_t bytes = is_real ? (first == FLOAT32 ? 4 : 8) : (size_t)1 << (first & 3);
+    uint64_t bits = 0;
+    TRIB_ASSERT(bytes > 0); /* for the static analyser */
+    for (size_t i = 0; i < bytes; i++) bits = bits << 8 | *cursor->at++;
+    if (is_real) return real(bits, first == FLOAT64);
+    bool negative = first >= INT8 && (bits >> (8 * bytes - 1)) != 0;
+    if (!negative) return (struct number){.kind = UNSIGNED, .u64 = bits};
+    if (bytes < sizeof bits) bits |= UINT64_MAX << 8 * bytes;
+    return (struct number){.kind = NEGATIVE, .i64 = (int64_t)bits};
 }
 
 static enum trib_status wrong_type(const struct trib_field *field, enum trib_scan_kind found,
@@ -120,13 +191,12 @@ static enum trib_status wrong_type(const struct trib_field *field, enum trib_sca
 
 static enum trib_status take_u64(struct trib_cursor *cursor, const struct trib_field *field, uint64_t *out,
                                  struct trib_error *err) {
-    msgpack_object value;
-    take_number(cursor, &value);
-    if (value.type == MSGPACK_OBJECT_NEGATIVE_INTEGER) {
+    struct number value = take_number(cursor);
+    if (value.kind == NEGATIVE) {
         return trib_fail(err, TRIB_INVALID, "field %u (%s) is negative (%lld), expected 0 or more",
-                         field->key, field->name, (long long)value.via.i64);
+                         field->key, field->name, (long long)value.i64);
     }
-    *out = value.via.u64;
+    *out = value.u64;
     return TRIB_OK;
 }
 
@@ -143,11 +213,10 @@ static enum trib_status read_u64(struct trib_cursor *cursor, const struct trib_f
 
 static enum trib_status read_f32(struct trib_cursor *cursor, const struct trib_field *field, float *out,
                                  struct trib_error *err) {
-    msgpack_object value;
-    take_number(cursor, &value);
-    double number = value.type == MSGPACK_OBJECT_POSITIVE_INTEGER   ? (double)value.via.u64
-                    : value.type == MSGPACK_OBJECT_NEGATIVE_INTEGER ? (double)value.via.i64
-                                                                    : value.via.f64;
+    struct number value = take_number(cursor);
+    double number = value.kind == UNSIGNED   ? (double)value.u64
+                    : value.kind == NEGATIVE ? (double)value.i64
+                                             : value.f64;
     /* Compared as double: what would round to a finite float is taken, what would not is refused. */
     if (!(fabs(number) <= (double)FLT_MAX)) {
         return trib_fail(err, TRIB_INVALID, "field %u (%s) is %g, expected a finite 32-bit float", field->key,
@@ -237,15 +306,6 @@ static enum trib_status read_value(struct trib_cursor *cursor, const struct trib
     trib_assert_failed("field->type is in the enum", __FILE__, __LINE__);
 }
 
-static const struct trib_field *find_field(const struct trib_field *table, size_t count, uint64_t key) {
-    /* Tables are in key order without holes as a rule. */
-    if (key - 1 < count && table[key - 1].key == key) return &table[key - 1];
-    for (size_t i = 0; i < count; i++) {
-        if (table[i].key == key) return &table[i];
-    }
-    return NULL;
-}
-
 /* Keys may be any integer; those in use are one byte. */
 static enum trib_status read_long_key(struct trib_cursor *cursor, uint64_t *key, struct trib_error *err) {
     struct trib_cursor behind = *cursor;
@@ -256,13 +316,12 @@ static enum trib_status read_long_key(struct trib_cursor *cursor, uint64_t *key,
         return trib_fail(err, TRIB_INVALID, "a key is %s, expected an integer",
                          trib_scan_kind_name(head.kind));
     }
-    msgpack_object value;
-    take_number(cursor, &value);
-    if (value.type == MSGPACK_OBJECT_NEGATIVE_INTEGER) {
+    struct number value = take_number(cursor);
+    if (value.kind == NEGATIVE) {
         return trib_fail(err, TRIB_INVALID, "a key is negative (%lld), expected 0 or more",
-                         (long long)value.via.i64);
+                         (long long)value.i64);
     }
-    *key = value.via.u64;
+    *key = value.u64;
     return TRIB_OK;
 }
 

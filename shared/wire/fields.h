@@ -1,7 +1,7 @@
 /* Field tables: a plain struct as a msgpack map with integer keys, and back. Messages (shared/wire/message.h)
  * and journal records (shared/state/record.h) are both described this way: a field is one row.
  *
- * Decoding trusts nothing: before msgpack-c sees the bytes an iterative scan checks that they are one map
+ * Decoding trusts nothing: before anything is taken an iterative scan checks that they are one map
  * with at most TRIB_MAP_MAX_ITEMS entries a container, depth at most TRIB_MAP_MAX_DEPTH, counts that the
  * bytes present can hold, and nothing behind it. Unknown keys are skipped; a known key of the wrong type or
  * over its limit is refused. */
@@ -50,9 +50,9 @@ struct trib_field {
 };
 #define TRIB_HAS(present, key) (((present) >> (key)) & 1u)
 
-/* Appends the map of the fields whose bit is in `present`, in table order. What is written always decodes, so
- * that nothing unreadable gets into a journal: a NaN is left out, infinity becomes FLT_MAX, and bytes that
- * may not stand in a text become question marks. Values over a field's max are assertions. */
+/* Appends the map of the fields whose bit is in `present`, in order of their keys. What is written always
+ * decodes, so that nothing unreadable gets into a journal: a NaN is left out, infinity becomes FLT_MAX, and
+ * bytes that may not stand in a text become question marks. Values over a field's max are assertions. */
 void trib_fields_encode(const struct trib_field *table, size_t count, const void *object, uint64_t present,
                         struct trib_buf *out);
 /* Reads one map that fills all of data. Sets *present to what was there. Texts are borrowed from data. */

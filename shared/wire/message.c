@@ -1,6 +1,6 @@
 #include "shared/wire/message.h"
 
-#include "shared/codec/codec.h"
+#include "shared/codec/specs.h"
 
 #include <string.h>
 
@@ -27,7 +27,7 @@ const struct trib_field trib_msg_fields[] = {
     U64(WEIGHT, weight),
     F32(STEPS, steps),
     F32(LOSS, loss),
-    TEXT(CODEC, codec, TRIB_CODEC_MAX_SPEC),
+    TEXT(CODEC, codec, TRIB_SPECS_MAX),
     U64(PAYLOAD_BYTES, payload_bytes),
     UPTO(PAYLOAD_CRC, payload_crc, UINT32_MAX),
     U64(REGION, region),
@@ -76,6 +76,11 @@ const struct trib_field trib_msg_fields[] = {
     U64(TOKEN, token),
     UPTO(SUBSCRIBE, subscribe, 1),
     UPTO(ACCURACY_PPM, accuracy_ppm, MILLION),
+    TEXT(DEVICE_CLASS, device_class, TRIB_CLASS_MAX),
+    UPTO(BATTERY, battery, 100),
+    U64(LINK, link),
+    LIST(LABELS, labels),
+    U64(RATE, rate),
 };
 const size_t trib_msg_field_count = sizeof trib_msg_fields / sizeof trib_msg_fields[0];
 _Static_assert(sizeof trib_msg_fields / sizeof trib_msg_fields[0] == TRIB_F_END - 1, "a row for every field");
@@ -83,6 +88,7 @@ _Static_assert(sizeof(struct trib_msg) <= UINT16_MAX, "offsets are 16 bits");
 
 #define BIT(KEY) ((uint64_t)1 << TRIB_F_##KEY)
 #define OFFER    (BIT(PAYLOAD_BYTES) | BIT(PAYLOAD_CRC))
+#define REPORT   (BIT(DEVICE_CLASS) | BIT(BATTERY) | BIT(LINK))
 #define BELOW    (BIT(BELOW_UPDATES) | BIT(BELOW_UP_BYTES) | BIT(BELOW_DOWN_BYTES) | BIT(BELOW_RAW_BYTES))
 
 const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
@@ -90,13 +96,14 @@ const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
                     BIT(NAME) | BIT(INCARNATION) | BIT(NEXT_NUMBER) | BIT(PROTOCOL_MIN) | BIT(PROTOCOL_MAX) |
                         BIT(KIND),
                     BIT(HELD_VERSION) | BIT(HELD_DIGEST) | BIT(BUILD) | BIT(FINGERPRINT) | BIT(CODECS) |
-                        BIT(PARENT_INCARNATION) | BIT(REGION) | BIT(SUBSCRIBE),
+                        BIT(PARENT_INCARNATION) | BIT(REGION) | BIT(SUBSCRIBE) | REPORT,
                     false},
     [TRIB_WELCOME] = {"WELCOME",
                       BIT(SESSION) | BIT(INCARNATION) | BIT(LAST_NUMBER) | BIT(CREDIT) | BIT(PLAN) |
                           BIT(SCHEMA) | BIT(FINGERPRINT) | BIT(RUN) | BIT(HEARTBEAT_MS),
                       BIT(BUILD), false},
-    [TRIB_PULL] = {"PULL", BIT(SESSION), BIT(HELD_VERSION) | BIT(HELD_DIGEST) | BIT(CREDIT), false},
+    [TRIB_PULL] = {"PULL", BIT(SESSION),
+                   BIT(HELD_VERSION) | BIT(HELD_DIGEST) | BIT(CREDIT) | BIT(RATE) | REPORT, false},
     [TRIB_MODEL] = {"MODEL",
                     BIT(SESSION) | BIT(KIND) | BIT(TO_VERSION) | BIT(TO_DIGEST) | BIT(APPLIED) | BIT(FENCE),
                     BIT(FROM_VERSION) | BIT(FROM_DIGEST) | BIT(INCREMENTS) | BIT(SEED) | BIT(FULL_DIGEST) |
@@ -105,7 +112,7 @@ const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
     [TRIB_PUSH] = {"PUSH",
                    BIT(SESSION) | BIT(NUMBER) | BIT(BASE_VERSION) | BIT(SAMPLES) | BIT(WEIGHT) | BIT(STEPS),
                    BIT(AFTER) | BIT(BASE_DIGEST) | BIT(LOSS) | BIT(CODEC) | BIT(REGION) | BIT(HISTOGRAM) |
-                       BELOW | OFFER,
+                       BIT(LABELS) | BELOW | OFFER,
                    true},
     [TRIB_ACK] = {"ACK", BIT(SESSION) | BIT(NUMBER) | BIT(VERDICT),
                   BIT(STALENESS) | BIT(REASON) | BIT(APPLIED_WEIGHT) | BIT(CREDIT), false},
@@ -162,6 +169,9 @@ const char *trib_reason_name(uint64_t reason) {
         [TRIB_REASON_SUPERSEDED] = "superseded",
         [TRIB_REASON_WEIGHT] = "weight",
         [TRIB_REASON_FINISHED] = "finished",
+        [TRIB_REASON_NORM] = "norm",
+        [TRIB_REASON_DIRECTION] = "direction",
+        [TRIB_REASON_QUARANTINE] = "quarantine",
     };
     return lookup(names, TRIB_REASON_COUNT, reason);
 }

@@ -10,7 +10,10 @@
 
 #include <stdbool.h>
 
-enum { TRIB_PROTOCOL_VERSION = 1, TRIB_PREAMBLE_BYTES = 8, TRIB_NAME_MAX = 64 };
+enum { TRIB_PROTOCOL_VERSION = 1, TRIB_PREAMBLE_BYTES = 8, TRIB_NAME_MAX = 64, TRIB_CLASS_MAX = 32 };
+/* The most that a PUSH may claim: beyond this it is no count of anything, and refused. */
+#define TRIB_CLAIM_MAX       ((uint64_t)1 << 40) /* samples, weight, region, steps, updates below */
+#define TRIB_BELOW_BYTES_MAX ((uint64_t)1 << 50) /* bytes of the hops below */
 enum { TRIB_FREE_PAYLOAD = 16 * 1024 /* a payload of at most so many bytes needs no credit */ };
 
 enum trib_msg_type {
@@ -63,6 +66,9 @@ enum trib_reason {
     TRIB_REASON_SUPERSEDED, /* replaced by a newer update of the same participant */
     TRIB_REASON_WEIGHT,     /* weight, region or samples out of range */
     TRIB_REASON_FINISHED,   /* the run is over */
+    TRIB_REASON_NORM,       /* its norm is out of proportion */
+    TRIB_REASON_DIRECTION,  /* it points elsewhere than the commits before it */
+    TRIB_REASON_QUARANTINE, /* its participant is not trusted for now */
     TRIB_REASON_COUNT
 };
 enum trib_model_kind {
@@ -88,7 +94,8 @@ struct trib_msg {
     uint64_t weight;            /* 7: PUSH: sum of n_k over distinct devices */
     float steps;                /* 8: PUSH */
     float loss;                 /* 9: PUSH: mean training loss */
-    struct trib_text codec;     /* 10: PUSH MODEL: spec, when not the plan's */
+    struct trib_text codec;     /* 10: PUSH MODEL: spec, when not the plan's; MODEL: of each increment
+                                   (shared/codec/specs.h) */
     uint64_t payload_bytes;     /* 11: PUSH MODEL: an offer; the payload follows in chunks */
     uint64_t payload_crc;       /* 12: PUSH MODEL: CRC32C of an offered payload */
     uint64_t region;            /* 13: PUSH HELLO: sum of n_k of the active devices below */
@@ -138,6 +145,12 @@ struct trib_msg {
     uint64_t token;                         /* 56: PING PONG */
     uint64_t subscribe;                     /* 57: HELLO: 1: wants ADVANCE for every version */
     uint64_t accuracy_ppm;                  /* 58: ADVANCE: of the newest evaluated version, for people */
+    struct trib_text device_class; /* 59: HELLO PULL: what kind of device it is, for who trains next */
+    uint64_t battery;              /* 60: HELLO PULL: percent */
+    uint64_t link;                 /* 61: HELLO PULL: bytes/s of the child's line */
+    struct trib_u64s labels;       /* 62: PUSH: samples of each class that the device has, from class 0 on */
+    uint64_t rate;                 /* 63: PULL: bytes/s at which its newest models came, where models are in
+                                      auto(...) */
 };
 enum {
     TRIB_F_SESSION = 1,
@@ -198,6 +211,11 @@ enum {
     TRIB_F_TOKEN,
     TRIB_F_SUBSCRIBE,
     TRIB_F_ACCURACY_PPM,
+    TRIB_F_DEVICE_CLASS,
+    TRIB_F_BATTERY,
+    TRIB_F_LINK,
+    TRIB_F_LABELS,
+    TRIB_F_RATE,
     TRIB_F_END
 };
 /* Sets a field and its presence: trib_msg_set(&m, SESSION, session, 7). */

@@ -1,18 +1,25 @@
 #include "shared/wire/transfer.h"
 
-#include <string.h>
+#include "shared/kernels/kernels.h"
 
 enum { RATE_MS = 1000 }; /* a rate is measured over so long at least */
 
 enum trib_status trib_inbound_start(struct trib_inbound *in, uint64_t number, size_t total, uint32_t crc) {
     if (in->blob != NULL && in->number == number && in->total == total && in->crc == crc) return TRIB_OK;
     trib_inbound_drop(in);
-    in->blob = trib_blob_new(total);
-    if (in->blob == NULL) return TRIB_NOMEM;
-    in->number = number;
-    in->total = total;
-    in->crc = crc;
+    struct trib_blob *blob = trib_blob_new(total);
+    if (blob == NULL) return TRIB_NOMEM;
+    trib_inbound_start_in(in, number, crc, &blob);
     return TRIB_OK;
+}
+
+void trib_inbound_start_in(struct trib_inbound *in, uint64_t number, uint32_t crc, struct trib_blob **blob) {
+    trib_inbound_drop(in);
+    in->blob = *blob;
+    in->number = number;
+    in->total = trib_blob_size(*blob);
+    in->crc = crc;
+    *blob = NULL;
 }
 
 enum trib_status trib_inbound_piece(struct trib_inbound *in, size_t offset, const void *data, size_t bytes) {
@@ -22,7 +29,8 @@ enum trib_status trib_inbound_piece(struct trib_inbound *in, size_t offset, cons
         return TRIB_AGAIN;
     }
     if (offset != in->have || bytes == 0) return TRIB_NOT_FOUND;
-    memcpy(trib_blob_mutable(in->blob) + offset, data, bytes);
+    if (!trib_blob_write(in->blob, offset, data, bytes)) return TRIB_IO;
+    in->sum = trib_kernels()->crc32c(in->sum, data, bytes); /* while it is in cache */
     in->have += bytes;
     return TRIB_OK;
 }

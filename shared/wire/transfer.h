@@ -15,6 +15,7 @@
 struct trib_inbound {
     uint64_t number;
     uint32_t crc; /* of the whole, as offered */
+    uint32_t sum; /* of what is here */
     size_t total, have;
     size_t missed;          /* the place, plus 1, at which a piece is known to be missing; 0: none */
     struct trib_blob *blob; /* NULL: none under way */
@@ -22,14 +23,21 @@ struct trib_inbound {
 /* Begins, or goes on when the same (number, total, crc) was under way: `have` is where. */
 enum trib_status trib_inbound_start(struct trib_inbound *in, uint64_t number, size_t total,
                                     uint32_t crc) TRIB_MUST_USE;
+/* The same into a blob of `total` bytes that the caller made; taken over, and set to NULL, in any case. */
+void trib_inbound_start_in(struct trib_inbound *in, uint64_t number, uint32_t crc, struct trib_blob **blob);
 /* A piece. TRIB_AGAIN: one before it is missing: answer CREDIT with `have` (said once of a place, for all
- * that is on its way behind it comes too). TRIB_NOT_FOUND: nothing new. TRIB_INVALID: outside the payload. */
+ * that is on its way behind it comes too). TRIB_NOT_FOUND: nothing new. TRIB_INVALID: outside the payload.
+ * TRIB_IO: the blob is in a file that cannot be written; the transfer must be dropped. */
 enum trib_status trib_inbound_piece(struct trib_inbound *in, size_t offset, const void *data,
                                     size_t bytes) TRIB_MUST_USE;
 static inline bool trib_inbound_complete(const struct trib_inbound *in) {
     return in->blob != NULL && in->have == in->total;
 }
-/* Takes the complete payload out; the caller checks its CRC. */
+/* Is what is here what was offered? Of a complete one. */
+static inline bool trib_inbound_sound(const struct trib_inbound *in) {
+    return in->sum == in->crc;
+}
+/* Takes the complete payload out. */
 struct trib_blob *trib_inbound_take(struct trib_inbound *in);
 void trib_inbound_drop(struct trib_inbound *in);
 

@@ -45,6 +45,11 @@ enum trib_status bench_encode_cached(struct bench *bench, struct trib_error *err
 enum trib_status bench_decode_cached(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_codec_large(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_topk(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_median_rows(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_trimmed_rows(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_nearest_rows(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_krum(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_shards(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_ingest_small(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_codecs(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_peer_numpy(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
@@ -59,9 +64,12 @@ enum trib_status bench_idle_connections(struct bench *bench, struct trib_error *
 enum trib_status bench_participants(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_restart(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_edge_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_large_model(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_device_memory(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_binary_size(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_control_latency(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_sim_events(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
+enum trib_status bench_sim_million(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_2nn(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_cnn(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;
 enum trib_status bench_train_torch(struct bench *bench, struct trib_error *err) TRIB_MUST_USE;

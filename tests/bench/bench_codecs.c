@@ -44,10 +44,21 @@ static enum trib_status encode_once(struct fixture *f, struct trib_error *err) {
     return trib_codec_encode(f->codec, &source, &f->payload, err);
 }
 
+/* A matrix of rows of 1024 values where that fits; else a vector. */
+static enum trib_status schema_of(struct trib_schema *schema, size_t count, struct trib_error *err) {
+    const size_t matrix[2] = {count / 1024, 1024};
+    trib_schema_init(schema);
+    if (count % 1024 == 0) return trib_schema_add(schema, "weight", matrix, 2, 0, err);
+    return trib_schema_add(schema, "weight", &count, 1, 0, err);
+}
+
 static enum trib_status prepare(struct fixture *f, const char *spec, size_t count, size_t repeats,
                                 struct trib_error *err) {
     *f = (struct fixture){.count = count, .repeats = repeats};
-    enum trib_status status = trib_codec_new(spec, &f->codec, err);
+    struct trib_schema schema;
+    enum trib_status status = schema_of(&schema, count, err);
+    if (status == TRIB_OK) status = trib_codec_new_for(spec, &schema, &f->codec, err);
+    trib_schema_release(&schema);
     if (status != TRIB_OK) return status;
     f->x = trib_alloc_floats(count);
     f->y = trib_alloc_floats(count);
@@ -221,6 +232,7 @@ static const char *const table[] = {
     "int8",
     "int4",
     "int4(zero=true)",
+    "int4(per=channel)",
     "int4(round=stochastic)",
     "rotate+int4",
     "int2",
@@ -244,6 +256,8 @@ static const char *const table[] = {
     "topk(0.01)+1bit+rice",
     "threshold(3)+int4+rice",
     "randomk(0.05)+int8",
+    "rows(0.25)+int4+rice",
+    "powersgd(4)+int8",
     "int8+zstd",
     "int4+zstd",
     "int2+zstd",

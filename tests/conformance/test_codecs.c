@@ -1,4 +1,6 @@
 /* What every row of the codec table must do, whatever it is. */
+#include "tests/support/tensors.h"
+
 #include "shared/codec/codec.h"
 
 #include "shared/base/alloc.h"
@@ -19,19 +21,31 @@ static const size_t lengths[] = {0,   1,   2,   3,    5,    7,    8,    15,   16
                                  511, 512, 513, 1000, 1023, 4095, 4096, 4097, 8192, MOST};
 enum { LENGTHS = sizeof lengths / sizeof lengths[0] };
 
-static void each_codec(void (*check)(const struct trib_codec *codec)) {
+/* A matrix of rows of 13 values, and what is left over. */
+static struct trib_codec *codec_for(const char *spec, size_t n) {
+    const size_t matrix[2] = {n / 13, 13}, rest = n % 13;
+    struct tensors t = {0};
+    struct trib_codec *codec = NULL;
+    struct trib_error err;
+    if (matrix[0] > 0) tensors_add(&t, "weight", matrix, 2);
+    if (rest > 0) tensors_add(&t, "bias", &rest, 1);
+    if (trib_codec_new_for(spec, &t.schema, &codec, &err) != TRIB_OK) fail_msg("%s", err.text);
+    return codec;
+}
+
+static void each_codec(void (*check)(const char *spec)) {
+    static const char *const more[] = {"int4(per=channel)", "int8(zero=true, per=tensor)",
+                                       "int2(round=stochastic, per=channel)+zstd", "powersgd(3)+rotate+4bit",
+                                       "rows(0.3)+f32"};
     size_t count;
     const struct trib_codec_row *rows = trib_codec_rows(&count);
     assert_true(count > 0);
-    for (size_t i = 0; i < count; i++) {
-        struct trib_codec *codec = NULL;
-        struct trib_error err;
-        if (rows[i].kind == TRIB_CODEC_LAYERS)
-            continue; /* for one length alone: tests/unit/test_codec_layer.c */
-        print_message("%s\n", rows[i].example);
-        if (trib_codec_new(rows[i].example, &codec, &err) != TRIB_OK) fail_msg("%s", err.text);
-        check(codec);
-        trib_codec_free(&codec);
+    for (size_t i = 0; i < count + sizeof more / sizeof *more; i++) {
+        const char *spec = i < count ? rows[i].example : more[i - count];
+        if (i < count && rows[i].kind == TRIB_CODEC_LAYERS)
+            continue; /* needs names: tests/unit/test_codec_layer.c */
+        print_message("%s\n", spec);
+        check(spec);
     }
 }
 
@@ -83,18 +97,19 @@ static void test_rows(void **state) {
 }
 
 /* The canonical spec means the same codec. */
-static void check_spec(const struct trib_codec *codec) {
-    struct trib_codec *again = NULL;
-    assert_int_equal(trib_codec_new(trib_codec_spec(codec), &again, NULL), TRIB_OK);
+static void check_spec(const char *spec) {
+    struct trib_codec *codec = codec_for(spec, 100), *again = codec_for(trib_codec_spec(codec), 100);
     assert_string_equal(trib_codec_spec(again), trib_codec_spec(codec));
+    trib_codec_free(&codec);
     trib_codec_free(&again);
 }
 
 /* Encoding is deterministic, within max_bytes, passes the check, and carries most of the vector. */
-static void check_round_trip(const struct trib_codec *codec) {
+static void check_round_trip(const char *spec) {
     static float x[MOST], left[MOST];
     for (size_t l = 0; l < LENGTHS; l++) {
         size_t n = lengths[l];
+        struct trib_codec *codec = codec_for(spec, n);
         struct trib_error err;
         values_of(x, n, l);
         memcpy(left, x, sizeof left);
@@ -111,15 +126,17 @@ static void check_round_trip(const struct trib_codec *codec) {
         assert_true(n == 0 || after < before);
         trib_blob_unref(&blob);
         trib_blob_unref(&again);
+        trib_codec_free(&codec);
     }
 }
 
 /* A payload cut or made longer, anywhere, is refused; one for another count too. */
-static void check_length(const struct trib_codec *codec) {
+static void check_length(const char *spec) {
     static float x[MOST];
     static uint8_t longer[MOST * 5];
     for (size_t l = 0; l < LENGTHS; l++) {
         size_t n = lengths[l];
+        struct trib_codec *codec = codec_for(spec, n);
         struct trib_error err;
         values_of(x, n, l);
         struct trib_blob *blob = encoded(codec, x, n);
@@ -137,14 +154,16 @@ static void check_length(const struct trib_codec *codec) {
             trib_blob_unref(&part);
         }
         trib_blob_unref(&blob);
+        trib_codec_free(&codec);
     }
 }
 
-static void check_not_finite(const struct trib_codec *codec) {
+static void check_not_finite(const char *spec) {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     static float x[MOST];
     for (size_t l = 1; l < LENGTHS; l++) {
         size_t n = lengths[l];
+        struct trib_codec *codec = codec_for(spec, n);
         values_of(x, n, l);
         struct trib_source source = trib_source_floats(x, n);
         for (size_t i = 0; i < 6; i++) {
@@ -159,15 +178,17 @@ static void check_not_finite(const struct trib_codec *codec) {
             assert_null(blob);
             x[at] = kept;
         }
+        trib_codec_free(&codec);
     }
 }
 
 /* Whatever bytes pass the check decode to finite values and touch nothing outside the vector. */
-static void check_mutations(const struct trib_codec *codec) {
+static void check_mutations(const char *spec) {
     enum { N = 700 };
     static float x[N], y[N];
     struct trib_rng rng = trib_rng_seed(4, 0);
     size_t passed = 0;
+    struct trib_codec *codec = codec_for(spec, N);
     values_of(x, N, 1);
     for (size_t run = 0; run < 3000; run++) {
         struct trib_error err;
@@ -185,6 +206,7 @@ static void check_mutations(const struct trib_codec *codec) {
         trib_blob_unref(&blob);
     }
     assert_true(passed > 0);
+    trib_codec_free(&codec);
 }
 
 static enum trib_status encode_once(const struct trib_codec *codec, const float *x, size_t n,
@@ -197,11 +219,23 @@ static enum trib_status encode_once(const struct trib_codec *codec, const float 
     return status;
 }
 
-static void check_no_memory(const struct trib_codec *codec) {
+static void check_no_memory(const char *spec) {
     static float x[MOST];
+    const size_t shape[2] = {MOST / 10, 10};
+    struct tensors t = {0};
+    struct trib_codec *codec = NULL;
     struct trib_error err = {0};
     enum trib_status status = TRIB_NOMEM;
+    tensors_add(&t, "weight", shape, 2);
+    for (long n = 0; status != TRIB_OK; n++) {
+        assert_true(n < 100);
+        trib_alloc_fail_after(n);
+        status = trib_codec_new_for(spec, &t.schema, &codec, &err);
+        trib_alloc_fail_after(-1);
+        assert_true(status == TRIB_OK ? n > 0 : status == TRIB_NOMEM && codec == NULL);
+    }
     values_of(x, MOST, 1);
+    status = TRIB_NOMEM;
     for (long n = 0; status != TRIB_OK; n++) {
         assert_true(n < 100);
         trib_alloc_fail_after(n);
@@ -209,16 +243,7 @@ static void check_no_memory(const struct trib_codec *codec) {
         trib_alloc_fail_after(-1);
         assert_true(status == TRIB_OK ? n > 0 : status == TRIB_NOMEM && err.status == TRIB_NOMEM);
     }
-    status = TRIB_NOMEM;
-    for (long n = 0; status != TRIB_OK; n++) {
-        struct trib_codec *again = NULL;
-        assert_true(n < 100);
-        trib_alloc_fail_after(n);
-        status = trib_codec_new(trib_codec_spec(codec), &again, &err);
-        trib_alloc_fail_after(-1);
-        assert_true(status == TRIB_OK ? n > 0 : status == TRIB_NOMEM && again == NULL);
-        trib_codec_free(&again);
-    }
+    trib_codec_free(&codec);
 }
 
 #define FOR_EACH(name)                                                                                       \

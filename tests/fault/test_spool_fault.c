@@ -41,7 +41,7 @@ static struct trib_state *device(uint64_t updates) {
     for (uint64_t number = 1; number <= updates; number++) {
         float difference[N];
         for (size_t i = 0; i < N; i++) difference[i] = 0.1f * (float)(i + number);
-        trib_state_gather(state, difference);
+        assert_int_equal(trib_state_gather(state, difference, NULL), TRIB_OK);
         struct trib_record forward = {.kind = TRIB_REC_FORWARD, .payload = trib_blob_new((size_t)2 * N)};
         assert_non_null(forward.payload);
         memset(trib_blob_mutable(forward.payload), (int)number, (size_t)2 * N);

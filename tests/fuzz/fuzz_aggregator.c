@@ -10,14 +10,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 enum { CHILDREN = 4, BUDGET = 40, WINDOW = 8, MAX_PEERS = 3 };
 
 static const char *const plans[] = {
-    "cloud.rule: fedasync\n",
+    "cloud.rule: trust(labels=1) | fedasync\ntrain.tell_labels: true\n",
     "cloud.rule: fedavg\n",
     "cloud.rule: fedasync(form=mix, alpha=0.5)\n",
     "cloud.rule: fedbuff(k=2)\nstaleness_cap: 1\ncodec.global: int8\n",
+    "cloud.rule: fedavg\nselect.count: 1\nselect.policy: oort\nselect.over: 2\nselect.min_battery: 5\n",
+    "cloud.rule: fedbuff(k=2)\nselect.fraction: 0.3\nselect.policy: stratified\nselect.patience: 1s\n",
     "edge.rule: fedbuff(k=2)\nforward.hold: true\n",
     "edge.rule: fedavg(minimum=1)\ncodec.down: topk(0.5)+int8\n",
 };
-enum { PLANS = sizeof plans / sizeof plans[0], FIRST_EDGE = 4 };
+enum { PLANS = sizeof plans / sizeof plans[0], FIRST_EDGE = 6 };
 
 struct child {
     uint64_t session, number, version, outgoing;
@@ -96,6 +98,9 @@ static void pull(struct run *run, trib_child_route route) {
     trib_msg_set(&msg, SESSION, session, child->session);
     uint8_t b = feed_byte(&run->feed);
     if (b % 2 == 0) trib_msg_set(&msg, CREDIT, credit, b);
+    if (b % 5 == 0) trib_msg_set(&msg, BATTERY, battery, b % 101);
+    if (b % 7 == 0) trib_msg_set(&msg, DEVICE_CLASS, device_class, text_of(b % 2 == 0 ? "phone" : "gateway"));
+    if (b % 11 == 0) trib_msg_set(&msg, LINK, link, b);
     if (child->holds && b % 3 != 0) {
         trib_msg_set(&msg, HELD_VERSION, held_version, child->version);
         memcpy(msg.held_digest, child->digest, sizeof msg.held_digest);
@@ -120,6 +125,11 @@ static struct trib_msg update(struct run *run, const struct child *child) {
         msg.histogram.count = 2 * (feed_byte(feed) % 4);
         for (size_t i = 0; i < msg.histogram.count; i++) msg.histogram.items[i] = feed_number(feed);
         msg.present |= (uint64_t)1 << TRIB_F_HISTOGRAM;
+    }
+    if (b % 3 == 0) {
+        msg.labels.count = feed_byte(feed) % 5;
+        for (size_t i = 0; i < msg.labels.count; i++) msg.labels.items[i] = feed_number(feed);
+        msg.present |= (uint64_t)1 << TRIB_F_LABELS;
     }
     static const char *const codecs[] = {"f16", "zip", "topk(0.5)+f32", "int8"};
     if (b % 8 == 7 && b > 100) trib_msg_set(&msg, CODEC, codec, text_of(codecs[b / 8 % 4]));

@@ -71,7 +71,7 @@ static void digest_seed(const struct trib_state *s, uint64_t seed, uint8_t out[T
     float values[64] = {0};
     uint8_t full[TRIB_DIGEST_BYTES];
     trib_schema_draw(&s->schema, seed, values);
-    trib_digest_floats(values, trib_state_parameters(s), full);
+    trib_digest_floats(values, trib_state_parameters(s), NULL, full);
     trib_digest_chain_start(s->schema.fingerprint, full, out);
 }
 
@@ -91,7 +91,7 @@ static void fill_model(struct run *run, struct trib_msg *msg, const struct trib_
     } else {
         float values[64] = {0};
         if (bytes <= sizeof values && bytes > 0) memcpy(values, trib_blob_data(payload), bytes);
-        trib_digest_floats(values, trib_state_parameters(s), msg->full_digest);
+        trib_digest_floats(values, trib_state_parameters(s), NULL, msg->full_digest);
         msg->present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
         memset(msg->to_digest, (int)(msg->to_version & 0x7F), sizeof msg->to_digest);
     }

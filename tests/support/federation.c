@@ -220,6 +220,19 @@ static void send_or_hold(struct federation *fed, size_t index, struct trib_actio
     node->waiting_end = &waiting->next;
 }
 
+/* What the trainer says that the device keeps from now on, if it says so. */
+static void copy_local(struct node *node, struct event *event) {
+    size_t n = node->state->schema.model_parameters;
+    const float *const *local = event->submission.local;
+    if (local == (const float *const *)node->state->local) local = NULL;
+    for (size_t i = 0; local != NULL && i < TRIB_LOCAL_MAX; i++) {
+        if (local[i] == NULL) continue;
+        event->local[i] = trib_alloc_floats(n);
+        federation_must(event->local[i] != NULL, "out of memory");
+        memcpy(event->local[i], local[i], n * sizeof *local[i]);
+    }
+}
+
 static void train(struct federation *fed, size_t index) {
     struct node *node = &fed->nodes[index];
     if (fed->calm) return;
@@ -229,8 +242,10 @@ static void train(struct federation *fed, size_t index) {
     federation_must(event.difference != NULL, "out of memory");
     event.submission.base_version = node->state->parent_version;
     event.submission.parent_incarnation = node->state->parent_incarnation;
+    event.submission.local = (const float *const *)node->state->local;
     uint64_t duration = fed->options.train(fed->options.train_ctx, device, node->state->parent_version,
                                            node->state->G, n, event.difference, &event.submission);
+    copy_local(node, &event);
     event.at_ms = fed->now_ms + duration;
     federation_push(fed, event);
 }
@@ -380,6 +395,7 @@ static void handle(struct federation *fed, struct event *event) {
         node->trained++;
         node->trained_samples += event->submission.samples;
         event->submission.difference = event->difference;
+        event->submission.local = (const float *const *)event->local;
         trib_participant_submit(node->participant, node_now(fed, node), &event->submission);
         break;
     case EVENT_WAKE:
@@ -421,6 +437,7 @@ static void set_up(struct federation *fed, size_t i) {
     node->link = (struct federation_link){
         .latency_ms = o->latency_ms, .jitter_ms = o->jitter_ms, .lose = o->lose, .repeat = o->repeat};
     node->waiting_end = &node->waiting;
+    federation_spool_init(node);
 }
 
 struct federation *federation_new(const struct federation_options *options) {
@@ -455,6 +472,7 @@ void federation_free(struct federation **fed) {
         federation_stop(f, i, false);
         records_free(&f->nodes[i].group);
         records_free(&f->nodes[i].kept);
+        federation_spool_release(&f->nodes[i]);
     }
     trib_free(f->nodes);
     trib_free(f->heap);

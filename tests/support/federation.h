@@ -74,10 +74,12 @@ struct federation_options {
     double lose, repeat;                            /* chances of a message */
     size_t budget_bytes, window_bytes, frame_bytes; /* 0: the roles' own */
     bool keep_journal; /* records are kept in memory, so that a node can crash; else `disk` */
+    bool spools;       /* ... a device's whole state instead, as of its last group */
     const struct federation_disk *disk;
     struct federation_hooks hooks;
     /* The trainer: from G to `difference` (both `n` floats). Returns the virtual duration; fills the rest in.
-     */
+     * submission->local is what the device keeps; the trainer may put something else there, which is copied
+     * at once. */
     uint64_t (*train)(void *ctx, size_t device, uint64_t version, const float *G, size_t n, float *difference,
                       struct trib_submission *submission);
     void *train_ctx;

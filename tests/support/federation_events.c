@@ -50,6 +50,7 @@ void federation_release(struct event *event) {
     trib_free(event->frame);
     trib_blob_unref(&event->payload);
     trib_free(event->difference);
+    for (size_t i = 0; i < TRIB_LOCAL_MAX; i++) trib_free(event->local[i]);
 }
 
 void records_add(struct records *records, struct trib_record *record) {

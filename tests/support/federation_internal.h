@@ -19,6 +19,7 @@ struct event {
     struct trib_blob *payload;
     uint64_t generation; /* of the node: what happened before a crash concerns nobody */
     float *difference;   /* TRAINED */
+    float *local[TRIB_LOCAL_MAX];
     struct trib_submission submission;
     uint64_t what; /* ALARM */
 };
@@ -48,6 +49,7 @@ struct node {
     struct federation_link link;
     struct waiting *waiting, **waiting_end;
     struct records queue, group, kept; /* group: on its way to the disk; kept: keep_journal */
+    struct trib_buf spooling, spool;   /* spools: on its way, and there */
     uint64_t backlog_bytes;            /* payloads of queue and group */
     uint64_t trained, trained_samples;
 };
@@ -74,5 +76,7 @@ void records_free(struct records *records);
 
 /* federation_journal.c: a disk in memory */
 struct federation_disk federation_memory_disk(struct federation *fed);
+void federation_spool_init(struct node *node);
+void federation_spool_release(struct node *node);
 
 #endif

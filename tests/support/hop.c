@@ -165,3 +165,15 @@ enum trib_status hop_answer(struct hop *hop, const struct trib_route *route, con
                             struct trib_blob *payload) {
     return trib_server_send(hop->server, route, head, strlen(head), payload);
 }
+
+struct hop *hop_new(void) {
+    struct hop *hop = trib_alloc(sizeof *hop);
+    assert_non_null(hop);
+    hop_start(hop);
+    return hop;
+}
+
+void hop_free(struct hop *hop) {
+    hop_stop(hop);
+    trib_free(hop);
+}

@@ -50,6 +50,9 @@ void hop_serve(struct hop *hop, struct trib_server_options options);
 /* Connects client i to the server's first endpoint unless options name another. */
 void hop_connect(struct hop *hop, int i, struct trib_client_options options);
 void hop_stop(struct hop *hop);
+/* The same of its own memory: it is too large for some stacks. */
+struct hop *hop_new(void);
+void hop_free(struct hop *hop);
 
 /* Turns until `done`, and fails the test if that takes 30 s. */
 void hop_until(struct hop *hop, bool (*done)(struct hop *hop, size_t argument), size_t argument);

@@ -1,11 +1,12 @@
 #include "tests/support/learning.h"
 
 #include "shared/base/alloc.h"
-#include "shared/kernels/kernels.h"
-#include "shared/learn/task.h"
+#include "shared/learn/local.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/federation.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEVICES = 12 };
@@ -13,29 +14,27 @@ enum { DEVICES = 12 };
 struct training {
     struct trib_task task;
     struct trib_workspace *workspace;
-    float *trained;
+    struct trib_local *last[DEVICES];
     uint64_t updates[DEVICES], versions;
 };
 
 static uint64_t train(void *ctx, size_t device, uint64_t version, const float *G, size_t n, float *difference,
                       struct trib_submission *submission) {
     struct training *t = ctx;
-    (void)version;
-    const uint32_t *indices;
-    size_t count;
-    trib_partition_indices(t->task.partition, device, &indices, &count);
-    struct trib_train_options options = t->task.train;
-    options.seed = device * 1000 + t->updates[device]++;
-    memcpy(difference, G, n * sizeof *difference);
-    struct trib_train_result result;
-    assert_int_equal(trib_train(t->task.net, t->workspace, t->task.dataset, indices, count, &options,
-                                difference, &result, NULL, NULL),
-                     TRIB_OK);
-    trib_kernels()->add_scaled(difference, G, -1.0f, n);
-    submission->samples = result.samples;
-    submission->weight = count;
-    submission->steps = (float)result.steps;
-    submission->loss = (float)result.loss;
+    struct trib_local *local = trib_local_new(&t->task, G, submission->local);
+    assert_non_null(local);
+    local->device = device;
+    local->version = version;
+    local->turn = t->updates[device]++;
+    assert_int_equal(trib_local_train(local, t->workspace, NULL, NULL), TRIB_OK);
+    memcpy(difference, local->difference, n * sizeof *difference);
+    submission->samples = local->samples;
+    submission->weight = local->weight;
+    submission->steps = local->steps;
+    submission->loss = local->loss;
+    submission->local = (const float *const *)local->memory; /* as long as the device's next work */
+    trib_local_free(&t->last[device]);
+    t->last[device] = local;
     return 300 + 270 * device; /* the slowest takes eleven times as long */
 }
 
@@ -53,6 +52,7 @@ static void open_training(struct training *t, const char *text) {
 }
 
 static void close_training(struct training *t) {
+    for (size_t i = 0; i < DEVICES; i++) trib_local_free(&t->last[i]);
     trib_workspace_free(&t->workspace);
     trib_task_close(&t->task);
 }
@@ -91,4 +91,21 @@ double federation_learn(const char *plan, uint64_t versions, uint8_t digest[TRIB
     trib_buf_release(&schema);
     close_training(&t);
     return accuracy;
+}
+
+void learning_try(const struct learning_case *cases, size_t count) {
+    const char *wanted = getenv("TRIBUTARY_VERSIONS");
+    const uint64_t versions = wanted != NULL ? strtoull(wanted, NULL, 10) : 8;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t digest[TRIB_DIGEST_BYTES];
+        char plan[500];
+        const char *c = cases[i].codec;
+        (void)snprintf(plan, sizeof plan,
+                       LEARNING_PLAN
+                       "codec.up: \"%s\"\ncodec.down: \"%s\"\ncodec.forward: \"%s\"\ncodec.global: \"%s\"\n",
+                       c, c, c, c);
+        double accuracy = federation_learn(plan, versions, digest);
+        print_message("%s: %.3f\n", c, accuracy);
+        if (!(accuracy > cases[i].accuracy)) fail_msg("%s: %.3f", c, accuracy);
+    }
 }

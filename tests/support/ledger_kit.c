@@ -78,6 +78,7 @@ struct trib_record kit_verdict(const char *name, uint64_t number, uint64_t base,
     trib_rec_set(&r, LOSS, loss, 0.75f);
     trib_rec_set(&r, UPDATE_NORM, update_norm, 2.0f);
     trib_rec_set(&r, COSINE, cosine, -0.5f);
+    trib_rec_set(&r, EFFECT, effect, -0.25f);
     trib_rec_set(&r, CODEC, codec, kit_text("int8"));
     trib_rec_set(&r, WIRE_BYTES, wire_bytes, 1000);
     trib_rec_set(&r, RAW_BYTES, raw_bytes, 4000);

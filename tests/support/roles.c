@@ -404,7 +404,7 @@ struct trib_msg role_seed_model(uint64_t session) {
     struct trib_msg welcome = role_welcome(session, 1, 0);
     const float zeros[ROLE_N] = {0};
     uint8_t full[TRIB_DIGEST_BYTES];
-    trib_digest_floats(zeros, ROLE_N, full);
+    trib_digest_floats(zeros, ROLE_N, NULL, full);
     trib_digest_chain_start(welcome.fingerprint, full, msg.to_digest);
     trib_msg_set(&msg, SEED, seed, 1);
     return msg;
@@ -414,7 +414,7 @@ struct trib_msg role_snapshot_model(uint64_t session, uint64_t version, const st
     struct trib_msg msg = model(session, TRIB_MODEL_SNAPSHOT, version);
     float copy[ROLE_N] = {0};
     if (trib_blob_size(values) == sizeof copy) memcpy(copy, trib_blob_data(values), sizeof copy);
-    trib_digest_floats(copy, ROLE_N, msg.full_digest);
+    trib_digest_floats(copy, ROLE_N, NULL, msg.full_digest);
     msg.present |= (uint64_t)1 << TRIB_F_FULL_DIGEST;
     memset(msg.to_digest, (int)(version + 100), sizeof msg.to_digest);
     return msg;
@@ -468,6 +468,10 @@ void role_submit(struct role_node *node, float value) {
 }
 
 void role_gather(struct role_node *node, float value) {
+    role_gather_claimed(node, value, 10);
+}
+
+void role_gather_claimed(struct role_node *node, float value, uint64_t claim) {
     struct trib_record peer = {.kind = TRIB_REC_PEER};
     trib_rec_set(&peer, PEER, peer, role_text("d"));
     trib_rec_set(&peer, INCARNATION, incarnation, 3);
@@ -478,8 +482,11 @@ void role_gather(struct role_node *node, float value) {
     trib_rec_set(&verdict, INCARNATION, incarnation, 3);
     trib_rec_set(&verdict, NUMBER, number, d->last + 1);
     trib_rec_set(&verdict, VERDICT, verdict, TRIB_ACCEPTED);
-    trib_rec_set(&verdict, SAMPLES, samples, 10);
-    trib_rec_set(&verdict, WEIGHT, weight, 10);
+    trib_rec_set(&verdict, SAMPLES, samples, claim);
+    trib_rec_set(&verdict, WEIGHT, weight, claim);
+    trib_rec_set(&verdict, STEPS, steps, (float)claim);
+    trib_rec_set(&verdict, BELOW_UPDATES, below_updates, claim);
+    trib_rec_set(&verdict, BELOW_RAW, below_raw_bytes, claim << 10);
     trib_rec_set(&verdict, APPLIED, applied, 1.0f);
     trib_rec_set(&verdict, NORM_ADD, norm_add, 1.0f);
     assert_true(trib_outbox_record(&node->outbox, node->state, &verdict));

@@ -110,5 +110,7 @@ struct trib_msg role_ack(uint64_t session, uint64_t number, uint64_t verdict);
 void role_submit(struct role_node *node, float value);
 /* An edge's own part grows by a commit of its lower side. */
 void role_gather(struct role_node *node, float value);
+/* The same, of so many samples, steps and updates below as it claims. */
+void role_gather_claimed(struct role_node *node, float value, uint64_t claim);
 
 #endif

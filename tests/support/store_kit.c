@@ -1,5 +1,7 @@
 #include "tests/support/store_kit.h"
 
+#include "tests/support/cmocka.h"
+
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,6 +59,24 @@ long kit_size(const char *path) {
     long size = fseek(f, 0, SEEK_END) == 0 ? ftell(f) : -1;
     (void)fclose(f);
     return size;
+}
+
+bool kit_exists(const struct kit *kit, const char *name) {
+    char path[KIT_PATH];
+    kit_file(kit, name, path);
+    return access(path, F_OK) == 0;
+}
+
+int kit_setup(void **state) {
+    static struct kit kit;
+    kit_init(&kit);
+    *state = &kit;
+    return 0;
+}
+
+int kit_teardown(void **state) {
+    kit_release(*state);
+    return 0;
 }
 
 static void fill(uint8_t *data, size_t bytes, uint64_t seed) {
@@ -157,4 +177,27 @@ enum trib_status kit_replay(struct trib_store *store, uint64_t from, uint64_t un
                             struct kit_seen *seen, struct trib_error *err) {
     *seen = (struct kit_seen){.bytes = bytes};
     return trib_store_replay(store, from, until, see_checkpoint, see_record, seen, err);
+}
+
+struct trib_store *kit_open(const struct kit *kit, struct trib_store_options options) {
+    struct trib_store *store = NULL;
+    struct trib_error err = {0};
+    options.path = kit->path;
+    if (trib_store_open(&options, &store, &err) != TRIB_OK) fail_msg("%s", err.text);
+    return store;
+}
+
+void kit_write_well(struct trib_store *store, size_t count, size_t bytes) {
+    struct trib_error err = {0};
+    if (kit_write(store, count, bytes, &err) != TRIB_OK) fail_msg("%s", err.text);
+}
+
+void kit_expect(struct trib_store *store, uint64_t checkpoint, uint64_t last, size_t bytes) {
+    struct kit_seen seen;
+    struct trib_error err = {0};
+    if (kit_recover(store, bytes, &seen, &err) != TRIB_OK) fail_msg("%s", err.text);
+    assert_false(seen.wrong);
+    assert_int_equal(seen.checkpoint, checkpoint);
+    assert_int_equal(seen.count, last - checkpoint);
+    if (last > checkpoint) assert_int_equal(seen.last, last);
 }

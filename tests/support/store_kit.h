@@ -18,6 +18,10 @@ void kit_file(const struct kit *kit, const char *name, char out[KIT_PATH]);
 /* XORs the byte at `offset` (from the end if negative) with 0x40. */
 void kit_flip(const char *path, long offset);
 long kit_size(const char *path);
+bool kit_exists(const struct kit *kit, const char *name);
+/* For cmocka: *state is a kit. */
+int kit_setup(void **state);
+int kit_teardown(void **state);
 
 /* Record of `position`: every third has no payload, the others `bytes` + position bytes that depend on it. */
 struct trib_record kit_record(uint64_t position, size_t bytes);
@@ -37,5 +41,12 @@ enum trib_status kit_recover(struct trib_store *store, size_t bytes, struct kit_
 /* The same by trib_store_replay. */
 enum trib_status kit_replay(struct trib_store *store, uint64_t from, uint64_t until, size_t bytes,
                             struct kit_seen *seen, struct trib_error *err);
+
+/* The same for tests in which it has to work; they fail with the error's text. */
+struct trib_store *kit_open(const struct kit *kit,
+                            struct trib_store_options options); /* its path is the kit's */
+void kit_write_well(struct trib_store *store, size_t count, size_t bytes);
+/* What is there is the checkpoint of that position, and every record from there to `last`. */
+void kit_expect(struct trib_store *store, uint64_t checkpoint, uint64_t last, size_t bytes);
 
 #endif

@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -27,7 +29,9 @@ import zmq  # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("TRIBUTARY_BIN", ROOT / "build/gcc/bin")).resolve()
 SAMPLE = ROOT / "data" / "mnist-sample"
-DEADLINE_S = 30.0  # no wait takes so long unless something is broken
+SLOW = float(os.environ.get("TRIBUTARY_SLOW", "1"))  # tests/run --slow: what every time limit is multiplied by
+JITTER = float(os.environ.get("TRIBUTARY_JITTER", "0"))  # tests/run --jitter: how long who runs may be held up, in seconds
+DEADLINE_S = 30.0  # no wait takes so long unless something is broken, on a machine that has time
 PR_SET_PDEATHSIG = 1
 
 
@@ -46,6 +50,11 @@ class Failure(AssertionError):
     pass
 
 
+def limit(seconds=DEADLINE_S):
+    """How long it may take here."""
+    return seconds * SLOW
+
+
 def same(found, expected, what="it"):
     if found != expected:
         raise Failure(f"{what} is {found!r:.300}, expected {expected!r:.300}")
@@ -58,14 +67,40 @@ def check(condition, what):
 
 def wait(condition, what, deadline_s=DEADLINE_S, pause_s=0.02):
     """The first true value of condition(), which must come before the deadline."""
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + limit(deadline_s)
     while True:
         value = condition()
         if value:
+            _hold_up()
             return value
         if time.monotonic() > end:
-            raise Failure(f"not within {deadline_s:.0f} s: {what}")
+            raise Failure(f"not within {limit(deadline_s):.0f} s: {what}")
         time.sleep(pause_s)
+
+
+# ---- a busy machine ----
+
+def _held_up_s():
+    return JITTER * random.random() ** 3
+
+
+def _hold_up():
+    """With --jitter the test is, now and then, as late as it may be on a machine that is busy."""
+    if JITTER:
+        time.sleep(_held_up_s())
+
+
+def _hold_up_daemons():
+    """... and so are the daemons, one at a time."""
+    while True:
+        time.sleep(0.05 + _held_up_s())
+        for daemon in random.sample(sorted(_running, key=lambda daemon: daemon.name), min(1, len(_running))):
+            process = daemon.process
+            if process is not None and not daemon.stopped and process.poll() is None:
+                process.send_signal(signal.SIGSTOP)
+                time.sleep(_held_up_s())
+                if not daemon.stopped:
+                    process.send_signal(signal.SIGCONT)
 
 
 # ---- daemons ----
@@ -96,7 +131,7 @@ signal.signal(signal.SIGTERM, _stop_on_signal)
 def run(program, *words, env=None, timeout_s=DEADLINE_S):
     """A program that ends by itself: its exit status, stdout, stderr."""
     done = subprocess.run([BIN / program, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          errors="replace", timeout=timeout_s, cwd=ROOT, env={**os.environ, **(env or {})})
+                          errors="replace", timeout=limit(timeout_s), cwd=ROOT, env={**os.environ, **(env or {})})
     return done.returncode, done.stdout, done.stderr
 
 
@@ -123,6 +158,7 @@ class Daemon:
         self.log_path = self.folder / "log"
         self.bin = BIN  # where its program is
         self.process = None
+        self.stopped = False  # by the test, with SIGSTOP
         self.log_from = 0  # of the running process
 
     def start(self, **changes):
@@ -157,10 +193,14 @@ class Daemon:
             return match
         return wait(found, f"{self.name} logs {pattern}", deadline_s)
 
-    def health(self):
+    def ask_health(self):
         """Its --health line, or None when it does not answer. (The edge's program asks: it starts fastest.)"""
         status, out, _ = run("tributary-edge", "--health", "--set", f"health={self.health_endpoint}")
         return json.loads(out) if out.startswith("{") else None
+
+    def health(self):
+        """Its health line, now."""
+        return self.wait_health(lambda line: True, "it answers")
 
     def wait_health(self, condition, what, deadline_s=DEADLINE_S):
         """The first health line of which condition(line) is true."""
@@ -168,7 +208,7 @@ class Daemon:
 
         def good():
             check(self.process is None or self.process.poll() is None, f"{self.name} has ended")
-            last[:] = [self.health()]
+            last[:] = [self.ask_health()]
             return last[0] if last[0] is not None and condition(last[0]) else None
         try:
             return wait(good, what, deadline_s)
@@ -177,7 +217,7 @@ class Daemon:
 
     def count(self, key):
         """A number of its health line, once it has one."""
-        return self.wait_health(lambda line: True, "it answers")[key]
+        return self.health()[key]
 
     def wait_more(self, key, more):
         """So much more of it than now."""
@@ -186,22 +226,30 @@ class Daemon:
     def wait_count(self, key, least, deadline_s=DEADLINE_S):
         return self.wait_health(lambda line: line.get(key, 0) >= least, f"{key} reaches {least}", deadline_s)
 
+    def wait_version(self, least, deadline_s=DEADLINE_S):
+        """This version is in its ledger. Its health line is ahead of that: it has what is still being written."""
+        query = "SELECT coalesce(max(version), -1) FROM versions"
+        wait(lambda: self.one(query) >= least, f"version {least} in the ledger of {self.name}", deadline_s)
+
     def kill(self):
         """kill -9."""
+        _hold_up()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
         self._gone()
 
     def signal(self, signo=signal.SIGTERM):
+        _hold_up()
+        self.stopped = signo == signal.SIGSTOP or (self.stopped and signo != signal.SIGCONT)
         self.process.send_signal(signo)
 
     def wait_exit(self, deadline_s=DEADLINE_S):
         """Its exit status; negative: the signal that it died of."""
         try:
-            status = self.process.wait(deadline_s)
+            status = self.process.wait(limit(deadline_s))
         except subprocess.TimeoutExpired:
-            raise Failure(f"{self.name} has not ended within {deadline_s:.0f} s") from None
+            raise Failure(f"{self.name} has not ended within {limit(deadline_s):.0f} s") from None
         self._gone()
         return status
 
@@ -212,7 +260,7 @@ class Daemon:
 
     def _gone(self):
         _running.discard(self)
-        self.process = None
+        self.process, self.stopped = None, False
 
     @property
     def database(self):
@@ -255,10 +303,19 @@ def devices(parent, name="device", first=0, count=1, **settings):
 
 
 def free_port():
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of the loopback that nobody listens on now. It is none of those that the kernel gives to connections: one
+    of these would be taken, now and then, while the node that listens on it starts again."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first = int(file.read().split()[0])
+    while True:
+        port = random.randrange(10000, first) if first > 12000 else random.randrange(1024, 65536)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def over_tcp(node):
@@ -320,9 +377,9 @@ class Peer:
             fields.setdefault("session", self.session)
         self.raw(wire.encode(kind, **fields), *([payload] if payload is not None else []))
 
-    def receive(self, timeout_s=DEADLINE_S):
+    def receive(self):
         """(type, fields, payload), or None if nothing came."""
-        if not self.socket.poll(timeout_s * 1000):
+        if not self.socket.poll(limit() * 1000):
             return None
         frames = self.socket.recv_multipart()
         kind, fields = wire.decode(frames[0])
@@ -400,6 +457,8 @@ def main(*shared, chained=False):
     """Runs the cases. `shared`: daemons whose logs are shown when one fails; chained: each case builds on those before it.
     Returns the exit status."""
     failed = False
+    if JITTER:
+        threading.Thread(target=_hold_up_daemons, daemon=True).start()
     for function in _cases:
         if failed and chained:
             print("# the cases after it were not run")

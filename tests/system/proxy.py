@@ -3,6 +3,7 @@
     link = Proxy(edge.endpoint)                # link.endpoint is what the child connects to
     link.set(delay_s=0.2, bytes_per_s=20000)   # each way; in force at once, also for connections that are there
     link.set(corrupt=1e-5)                     # each byte is another one with this probability
+    link.set(corrupt_from=4096)                # ... behind so many of a connection's way; the first ones say who is there
     link.set(drop_after=50000)                 # a connection is closed after so many bytes of both ways, in mid-frame
     link.set(hole=True)                        # connections stay, no byte arrives: what was sent comes when it is False
     link.cut() ... link.mend()                 # connections are closed and refused
@@ -20,7 +21,7 @@ class Proxy:
     def __init__(self, target, seed=1):
         host, port = target.removeprefix("tcp://").rsplit(":", 1)
         self.target, self.rng = (host, int(port)), random.Random(seed)
-        self.settings = {"delay_s": 0.0, "bytes_per_s": 0, "corrupt": 0.0, "drop_after": 0, "hole": False}
+        self.settings = {"delay_s": 0.0, "bytes_per_s": 0, "corrupt": 0.0, "corrupt_from": 0, "drop_after": 0, "hole": False}
         self.connections = self.corrupted = self.dropped = self.bytes = 0
         self.open, self.is_cut = set(), False
         self.loop = asyncio.new_event_loop()
@@ -58,6 +59,10 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        if self.is_cut:  # meanwhile
+            writer.transport.abort()
+            far_writer.transport.abort()
+            return
         self.connections += 1
         both = {writer, far_writer}
         self.open |= both
@@ -89,6 +94,7 @@ class Proxy:
         raise EOFError
 
     async def _send(self, queue, writer, passed):
+        sent = 0
         while True:
             read_at, data = await queue.get()
             while self.settings["hole"]:
@@ -96,7 +102,9 @@ class Proxy:
             wait_s = read_at + self.settings["delay_s"] - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            data = self._corrupted(data)
+            if sent >= self.settings["corrupt_from"]:
+                data = self._corrupted(data)
+            sent += len(data)
             left = self.settings["drop_after"] - passed[0]
             if self.settings["drop_after"] and left <= len(data):
                 writer.write(data[:max(left, 0)])

@@ -136,7 +136,8 @@ def test_versions():
     shown = [row["accuracy"] for row in rows["versions"]]
     same([row[4] for row in cells], ["-" if mark is None else f"{100 * mark:.2f}%" for mark in shown], "accuracies shown")
     hop = {row["hop"]: row for row in rows["bytes_by_hop"]}
-    same(hop["edge-cloud"]["up_bytes"], sum(row["update_bytes"] for row in rows["versions"]), "bytes from edge to cloud")
+    same(hop["edge-cloud"]["up_bytes"], cloud.one("SELECT sum(wire_bytes) FROM contributions WHERE run_id = 2"),
+         "bytes from edge to cloud")
     same_table(rows["versions"], history(cloud.store, "last", "--csv"))
     same(as_json(cloud.store, "last", "--limit", 2)["versions"], rows["versions"][-2:], "the newest two")
 
@@ -144,12 +145,17 @@ def test_versions():
 @case
 def test_parts():
     """--verdicts, --nodes, --staleness, --events; an edge's journal tells its side"""
-    same(as_json(edge.store, "last", "--verdicts")["verdicts"][0]["reason"], "payload", "the reason")
-    lines = history(edge.store, "last", "--verdicts").splitlines()
-    check(re.match(r"refused  payload  stranger +1 ", lines[3]), f"the stranger's line is {lines[3]!r}")
-    check(history(cloud.store, "last", "--verdicts").endswith("(none)\n"), "the cloud refused something")
+    def mistakes(node):  # who comes when the run is over is told so, and made none
+        return [row for row in as_json(node.store, "last", "--verdicts")["verdicts"] if row["reason"] != "finished"]
+    same([row["reason"] for row in mistakes(edge)], ["payload"], "the reason")
+    text = history(edge.store, "last", "--verdicts")
+    check(re.search(r"^refused  payload  +stranger +1 ", text, re.M), f"the stranger's line is not in {text}")
+    same(mistakes(cloud), [], "what the cloud refused")
+    first = cloud.one("SELECT run FROM runs WHERE run_id = 1")
+    check(history(cloud.store, first, "--verdicts").endswith("(none)\n"), "somebody was refused in a run without anybody")
     nodes = {row["node"]: row for row in as_json(edge.store, "last", "--nodes")["nodes"]}
-    same(sorted(nodes), ["fleet-0", "fleet-1", "fleet-2", "stranger"], "the edge's participants")
+    same(sorted(nodes), [name for name, in edge.sql("SELECT DISTINCT node FROM nodes ORDER BY node")], "the edge's participants")
+    check({"fleet-0", "fleet-1", "fleet-2", "stranger"} >= nodes.keys() > {"stranger"}, f"participants {nodes.keys()}")
     same((nodes["stranger"]["accepted"], nodes["stranger"]["refused"]), (0, 1), "the stranger's updates")
     same({row["kind"] for row in nodes.values()}, {"device"}, "their kinds")
     for row in as_json(cloud.store, "last", "--nodes")["nodes"]:
@@ -231,6 +237,40 @@ def test_export():
     tributary("export", cloud.store, f"last:{VERSIONS}", first)
     same(first.read_bytes(), before, "the file, written again")
     same(sorted(path.name for path in SCRATCH.glob("model*")), ["model.npz", "model.safetensors"], "files written")
+
+
+@case
+def test_export_quantised():
+    """export --quantise: weights in bytes and half bytes with a scale for each row, near to the floats"""
+    tributary("export", cloud.store, "last", SCRATCH / "model.safetensors")
+    floats = read_safetensors(SCRATCH / "model.safetensors")[1]
+    for name, most in (("int8", 127), ("int4", 7)):
+        path = SCRATCH / f"quantised-{name}.safetensors"
+        tributary("export", "--quantise", name, cloud.store, "last", path)
+        data = path.read_bytes()
+        size, = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8:8 + size])
+        same(header.pop("__metadata__")["quantised"], name, "the metadata")
+
+        def read(tensor, kind):
+            begin, end = (8 + size + offset for offset in header[tensor]["data_offsets"])
+            return np.frombuffer(data[begin:end], kind).reshape(header[tensor]["shape"])
+        for tensor, values in floats.items():
+            if values.ndim == 1:
+                check(np.array_equal(read(tensor, "<f4"), values), f"{tensor} is not what it was")
+                continue
+            rows, scale = values.reshape(len(values), -1), read(f"{tensor}.scale", "<f4")
+            if name == "int8":
+                codes = read(tensor, "i1").reshape(rows.shape)
+            else:
+                halves = read(tensor, "u1")
+                codes = np.stack([halves & 15, halves >> 4], 2).reshape(len(rows), -1)[:, :rows.shape[1]]
+                codes = codes.astype("i1") - 16 * (codes > 7)
+            check(abs(codes).max() <= most, f"a code of {tensor} is {abs(codes).max()}")
+            check((abs(rows - scale[:, None] * codes) <= 0.501 * scale[:, None]).all(), f"{tensor} is far from its floats")
+    refused("export", "--quantise", "int4", cloud.store, "last", SCRATCH / "m.npz", status=2, saying=[".safetensors"])
+    for path in SCRATCH.glob("*.safetensors"):
+        path.unlink()
 
 
 @case
@@ -348,6 +388,9 @@ def test_config_check():
     """config check: good files, and what is wrong in bad ones, with file, line and what is near"""
     good = config("good", GOOD)
     same(tributary("config", "check", good), f"{good}: a good config for tributary-edge\n", "what it says")
+    waits = config("waits", "role: cloud\nplan: {cloud.rule: fedavg}\n")
+    out = tributary("config", "check", waits)
+    check(out.startswith(f"{waits}: warning: plan.cloud.rule: without a deadline") and out.count("\n") == 2, f"what it warns of: {out}")
     bad = {
         "unknown": ("role: edge\nstore:\n  pth: x\n", [":3", "store.pth", "store.path"]),
         "far": ("role: cloud\nplan:\n  train:\n    epochs: 1\n    zzzzzz: 1\n", [":5", "plan.train.zzzzzz"]),
@@ -356,6 +399,8 @@ def test_config_check():
         "choice": ("role: device\nlog: {level: loud}\n", [":2", "log.level", "loud", "debug"]),
         "rule": ("role: cloud\nplan:\n  edge.rule: fedbuf(3)\n", [":3", "fedbuf", "fedbuff"]),
         "codec": ("role: cloud\nplan:\n  codec.up: int9\n", [":3", "int9"]),
+        "layer": ("role: cloud\nplan: {data.set: glyphs, codec.forward: \"layer(gru=int4, else=int8)\"}\n",
+                  ["plan.codec.forward", "gru", "conv1.weight"]),
         "syntax": ("role: edge\nname: [unclosed\n", [":"]),
         "twice": ("role: edge\nname: a\nname: b\n", [":3", "name"]),
         "role": ("role: egde\n", ["egde", "edge"]),
@@ -447,7 +492,7 @@ def test_keys_refused():
 def test_help():
     """--help and -h of everything: status 0, on stdout; unknown words: the nearest one"""
     commands = re.findall(r"^  ([a-z]+) ", tributary("--help"), re.MULTILINE)
-    same(commands, ["history", "watch", "export", "replay", "rollback", "verify", "keys", "config"], "the commands")
+    same(commands, ["history", "compare", "watch", "export", "replay", "rollback", "simulate", "verify", "keys", "config"], "the commands")
     for command in commands:
         text = tributary(command, "--help")
         check(text.startswith(f"usage: tributary {command}"), f"the help of {command} is {text}")

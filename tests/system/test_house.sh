@@ -78,3 +78,18 @@ printf 'echo "ok - c"\nkill -9 $$\n' >"$scratch/test_y.sh"
 check "the runner counts a failure and a crash" fails_with 1 "2 passed, 2 failed" tests/run "$scratch/test_x.sh" "$scratch/test_y.sh"
 printf '# timeout: 1\necho "ok - d"\nsleep 1000\n' >"$scratch/test_z.sh"
 check "the runner ends what hangs" fails_with 1 "time-out" tests/run "$scratch/test_z.sh"
+printf 'touch "%s/next"\n' "$scratch" >"$scratch/test_v.sh"
+printf 'echo $$ >"%s/sleeper"\nsleep 1000\n' "$scratch" >"$scratch/test_w.sh"
+ended() {
+    local runner pid
+    tests/run --jobs 1 "$scratch/test_w.sh" "$scratch/test_v.sh" &
+    runner=$!
+    until [ -s "$scratch/sleeper" ]; do sleep 0.1; done
+    pid=$(cat "$scratch/sleeper")
+    kill -TERM "$runner"
+    wait "$runner"
+    [ $? = 143 ] || return 1
+    while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.*zombie' "/proc/$pid/status" 2>/dev/null; do sleep 0.1; done
+    [ ! -e "$scratch/next" ]
+}
+check "the runner, ended, ends its tests" ended

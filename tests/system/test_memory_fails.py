@@ -50,7 +50,7 @@ class Tree:
         self.go_on_until(lambda: self.told() >= more, f"the devices go on after {what} at {node.name}")
 
     def finish(self):
-        self.go_on_until(lambda: all((daemon.health() or {}).get("well") for daemon in self.all), "all are well")
+        self.go_on_until(lambda: all((daemon.ask_health() or {}).get("well") for daemon in self.all), "all are well")
         found = ledgers.check_counted([(self.fleet, self.edge)], [(self.cloud, None), (self.edge, self.cloud)], 60)
         print(f"# {found}, {self.ended} ended and were started again")
 

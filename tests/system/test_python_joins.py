@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import harness
-from harness import DEADLINE_S, ROOT, SAMPLE, case, check, same, wait
+from harness import ROOT, SAMPLE, case, check, limit, same, wait
 
 UPDATES = 6
-cloud = harness.cloud()
+cloud = harness.cloud(plan__codec__up="topk(0.1)+int4+rice", plan__codec__down="rotate+4bit")  # by digest, the same bits
 edge = harness.edge(cloud)
 device = harness.devices(edge, count=1)
 
@@ -19,7 +19,7 @@ def test_joins():
     harness.start_tree(cloud, edge, device)
     done = subprocess.run(["/usr/bin/python3", ROOT / "python/tributary_participant.py", "--connect", edge.endpoint,
                            "--name", "py", "--data", SAMPLE, "--samples", "100", "--updates", str(UPDATES)],
-                          capture_output=True, text=True, timeout=DEADLINE_S, stdin=subprocess.DEVNULL)
+                          capture_output=True, text=True, timeout=limit(), stdin=subprocess.DEVNULL)
     same(done.returncode, 0, f"its exit status (it said: {done.stdout[-2000:]} {done.stderr[-2000:]})")
     check(f"accepted={UPDATES} refused=0" in done.stdout, f"it said: {done.stdout}")
 

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # timeout: 60
 """The Python participant against a parent that follows a script: sessions, offers, chunks, errors."""
+import os
 import pathlib
 import sys
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "python"))
@@ -14,6 +16,7 @@ import zmq  # noqa: E402
 
 SCHEMA = wire.Schema("fc.weight 300x100 0x1p-4\nfc.bias 100 0x0p+0\n")
 N = SCHEMA.parameters
+LIMIT_S = 20 * float(os.environ.get("TRIBUTARY_SLOW", "1"))
 PLAN = "codec.up: int8\ncodec.down: int8\n"
 V0 = SCHEMA.draw(7)
 CHAIN0 = wire.chain_start(SCHEMA.fingerprint, wire.full_digest(V0))
@@ -32,10 +35,10 @@ class Parent:
         self.thread.start()
         self.sessions = 100
 
-    def expect(self, kind, timeout_s=20):
+    def expect(self, kind):
         """The next message that is no heartbeat; it must be of this type."""
         while True:
-            if not self.socket.poll(timeout_s * 1000):
+            if not self.socket.poll(LIMIT_S * 1000):
                 raise AssertionError(f"no {kind}; the child's log: {self.log}")
             self.route, *frames = self.socket.recv_multipart()
             found, fields = wire.decode(frames[0])
@@ -66,7 +69,7 @@ class Parent:
 
     def close(self):
         self.child.stop()
-        self.thread.join(10)
+        self.thread.join(LIMIT_S)
         same(self.thread.is_alive(), False)
         self.socket.close()
 
@@ -215,7 +218,7 @@ def test_numbers_and_incarnations():
     p.send("PING", token=77)
     same(p.expect("PONG")["token"], 77)
     p.send("BYE", reason=wire.FINISHED)
-    p.thread.join(10)
+    p.thread.join(LIMIT_S)
     same(p.thread.is_alive(), False)
     p.socket.close()
 
@@ -227,6 +230,24 @@ def test_a_damaged_transfer_is_offered_again():
     p.expect("PUSH")
     p.send("ERROR", code=wire.CODES.index("credit"), number=1, wait_ms=1)
     same("payload_bytes" in p.expect("PUSH"), True)
+    p.close()
+
+
+def test_an_algorithm_that_it_does_not_know():
+    for more, why in (("train.algorithm: scaffold\n", "train.algorithm is scaffold; this participant does sgd alone"),
+                      ("train.worker_momentum: 0.9\n", "has a train.worker_momentum"),
+                      ("codec.up: kmeans\n", "no codec is known as 'kmeans'")):
+        p = Parent(add_one)
+        p.welcome(plan=PLAN + more)
+        deadline = time.monotonic() + LIMIT_S
+        while not any(why in line for line in p.log) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        same([why in line for line in p.log], [True])
+        same(p.child.residual, None)
+        p.close()
+    p = Parent(add_one)
+    p.welcome(plan=PLAN + "train.algorithm: sgd\ntrain.worker_momentum: 0\n")
+    p.expect("PULL")
     p.close()
 
 

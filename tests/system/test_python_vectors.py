@@ -134,6 +134,13 @@ def test_chain():
     expect(wire.full_digest(model), snapshot["fields"]["full_digest"])
 
 
+def test_leaves():
+    """The digest of a model of more than one leaf, as in tests/unit/test_digest.c."""
+    model = (np.arange(4194305) % 1000003).astype(np.float32)
+    expect(wire.full_digest(model).hex(), "d84b9011089bdef381bfb0c8cd60497fed15004adecaed907d0c4d751097b95c")
+    expect(wire.full_digest(model[:-1]), wire.blake2b(model[:-1].tobytes()))
+
+
 def test_crc():
     expect(wire.crc32c(b"123456789"), 0xE3069283)
     expect(wire.crc32c(b""), 0)
@@ -146,13 +153,63 @@ def test_codec(spec, n):
     once = codec.decode(data, n)
     expect((once.dtype, once.shape), (np.dtype(np.float32), (n,)))
     if not spec.startswith("topk"):
-        coarsest = {"f32": 0, "f16": 2e-3, "int8": np.abs(values).max() / 250}[spec]
-        if np.abs(once - values).max() > coarsest:
+        most = np.abs(values).max()
+        coarsest = {"f32": 0, "f16": 2e-3, "bf16": most / 200, "int8": most / 250, "int4": most / 13.9}.get(spec)
+        if coarsest is not None and np.abs(once - values).max() > coarsest:
             raise AssertionError(f"off by {np.abs(once - values).max()}")
+        lost = np.linalg.norm(once - values) ** 2 / np.linalg.norm(values) ** 2
+        bits = {"1bit": 0.42, "2bit": 0.15, "3bit": 0.06, "4bit": 0.04}.get(spec[-4:])
+        if bits is not None and n > 200 and lost > bits:
+            raise AssertionError(f"{lost:.3f} of the energy is lost")
     else:
         expect(int((once != 0).sum()), max(1, -(-n * 5 // 100)))
     for wrong in (data[:-1], data + b"\0"):
         refused("malformed", codec.decode, wrong, n)
+
+
+def codec_vectors():
+    """Lines of codecs.txt whose codec is known here."""
+    for line in (ROOT / "tests" / "vectors" / "codecs.txt").read_text().splitlines():
+        found = re.fullmatch(r"(\S+) (\d+) (\S+) ([=!]) ?(.*)", line)
+        if not found or line.startswith("#"):
+            continue
+        try:
+            wire.codec(found[1])
+        except wire.Refused:
+            continue
+        yield found[1], int(found[2]), bytes.fromhex(found[3].strip("-")), found[4] == "=", found[5]
+
+
+def test_codec_vectors():
+    specs = set()
+    for spec, n, data, good, values in codec_vectors():
+        codec = wire.codec(spec)
+        if not good:
+            refused("malformed", codec.decode, data, n)
+            continue
+        expected = np.array([float(value) for value in values.split()], np.float32)
+        if not (codec.decode(data, n) == expected).all():
+            raise AssertionError(f"{spec} {n}: {codec.decode(data, n)}, expected {expected}")
+        specs.add(spec)
+        again = codec.decode(codec.encode(expected), n)  # what it sends of them is near to them
+        if np.linalg.norm(again - expected) > 0.8 * np.linalg.norm(expected):
+            raise AssertionError(f"{spec} {n}: {expected} becomes {again}")
+    check_all = {"int4", "rotate+1bit", "rotate(block=16)+4bit", "topk(0.5)+rotate+2bit+rice", "bf16", "topk(0.4)+f32+rice"}
+    expect(check_all - specs, set())
+
+
+def test_codec_auto():
+    auto = "auto(min=rotate+1bit, max=topk(0.5)+int4(block=64)+rice, loss=0.1)"
+    expect(wire.upper_bound(auto), "topk(0.5)+int4(block=64)+rice")
+    expect(wire.upper_bound("auto"), "int8")
+    expect(wire.upper_bound("auto(rotate+1bit, bf16)"), "bf16")
+    expect(wire.upper_bound("int8"), "int8")
+    values = np.arange(9, dtype=np.float32)
+    expect(wire.codec(auto).encode(values), wire.codec("topk(0.5)+int4(block=64)+rice").encode(values))
+    for spec in ("kmeans", "int4(zero=true)", "int9", "rotate", "int8+zstd", "topk(0.1)", "layer(else=int8)", "int4(block=x)"):
+        refused("codec", wire.codec, spec)
+    for spec in ("topk(nan)+int8", "topk(1e400)+int8", "topk(2)+int8", "int4(block=-5)", "int4(block=100)", "rotate(block=0)+int8"):
+        refused("codec", wire.codec, spec)  # out of range
 
 
 def test_int8_layout():
@@ -193,7 +250,9 @@ def main():
     for name, test in sorted(globals().items()):
         if name.startswith("test_") and name not in ("test_vector", "test_codec"):
             check(name[5:].replace("_", " "), test)
-    for spec in ("f32", "f16", "int8", "topk(0.05)+int8", "topk(0.05)+f16", "topk(0.05)+f32"):
+    for spec in ("f32", "f16", "bf16", "int8", "int4", "int2", "rotate+1bit", "rotate+2bit", "rotate+3bit", "rotate(block=64)+4bit",
+                 "2bit(block=0)", "topk(0.05)+int8", "topk(0.05)+f16", "topk(0.05)+f32", "topk(0.05)+f32+rice",
+                 "topk(0.05)+bf16+rice"):
         for n in (1, 2, 255, 256, 257, 1000):
             check(f"codec {spec} of {n}", test_codec, spec, n)
     return 1 if failures else 0

@@ -10,8 +10,8 @@ import harness
 import numpy as np
 from harness import SCRATCH, case, check, same, wait
 
-CHECKPOINT = 40  # records
-cloud = harness.cloud(store__checkpoint__records=CHECKPOINT, store__checkpoint__keep=3, store__keep_models=0,
+CHECKPOINT, NEVER = 40, 10 ** 8  # records
+cloud = harness.cloud(store__checkpoint__records=NEVER, store__checkpoint__keep=3, store__keep_models=0,
                       evaluation__interval=0)
 edge = harness.edge(cloud, store__checkpoint__records=CHECKPOINT, store__checkpoint__keep=2)
 fleet = harness.devices(edge, "fleet", count=4)
@@ -41,10 +41,8 @@ def digest_of(version):
 @case
 def test_while_it_runs():
     """the newest version of a cloud that goes on comes out with the digest in the ledger; its file is that model"""
-    cloud.start()
-    edge.start()
-    fleet.start()
-    cloud.wait_count("version", 3)
+    harness.start_tree(cloud, edge, fleet)
+    cloud.wait_version(3)
     out, counts = replay(cloud.store)
     check("rebuilt from the run's beginning" in out, f"no checkpoint was there yet: {out}")
     check(f"digest {digest_of(counts['version'])}, as the ledger says" in out, out)
@@ -60,9 +58,11 @@ def test_while_it_runs():
 @case
 def test_from_checkpoints():
     """each version that can be rebuilt has the ledger's digest, from the nearest checkpoint; older ones are refused"""
-    kept = "SELECT count(*), coalesce(min(position), 0) FROM checkpoints"
-    first = wait(lambda: cloud.sql(kept)[0], "checkpoints")
-    wait(lambda: cloud.sql(kept)[0][0] == 3 and cloud.sql(kept)[0][1] > first[1], "an old checkpoint is gone")
+    cloud.stop()
+    cloud.start(store__checkpoint__records=CHECKPOINT)
+    kept = "SELECT count(*), min(position) FROM checkpoints"
+    first = wait(lambda: cloud.one("SELECT min(position) FROM checkpoints"), "a checkpoint")
+    wait(lambda: cloud.sql(kept)[0][0] == 3 and cloud.sql(kept)[0][1] > first, "an old checkpoint is gone")
     harness.stop(fleet, edge, cloud)
     err = replay(cloud.store, "last", 1, status=1)
     oldest = int(re.search(r"the oldest version that can be is (\d+) ", err).group(1))
@@ -82,7 +82,12 @@ def test_from_checkpoints():
 
 @case
 def test_an_edge():
-    """an edge's model is rebuilt from its journal"""
+    """an edge's model is rebuilt from its journal, behind its last checkpoint"""
+    for node in (cloud, edge):  # no checkpoint from here on
+        node.settings["store.checkpoint.records"] = NEVER
+    harness.start_tree(cloud, edge, fleet)
+    cloud.wait_version(cloud.one("SELECT max(version) FROM versions") + 3)
+    harness.stop(fleet, edge, cloud)
     out, counts = replay(edge.store)
     check(counts["records"] > 0, f"{counts}")
     check("which this node's ledger does not keep" in out, out)
@@ -97,16 +102,32 @@ def test_altered():
     check(f"the ledger says {'0' * 64}" in replay(cloud.store, status=1), "the ledger's digest was altered")
     change("UPDATE versions SET digest = ? WHERE version = ?", was, newest)
     replay(cloud.store)
-    commit = 4  # a kind of record; the payload before the last one is in the newest version
+    commit = 4  # a kind of record; the payload before the last one is in the newest version, and behind all checkpoints
     position, segment, offset = cloud.sql("SELECT position, segment, offset FROM journal WHERE segment > 0 AND position < "
                                           "(SELECT max(position) FROM journal WHERE kind = ?) ORDER BY position DESC "
                                           "LIMIT 1", commit)[0]
+    check(position > cloud.one("SELECT max(position) FROM checkpoints"), "it is not read")
     path = cloud.store / "segments" / f"{segment:016x}.seg"
     data = bytearray(path.read_bytes())
     data[offset + 40] ^= 1
     path.write_bytes(data)
     err = replay(cloud.store, status=1)
     check(str(position) in err, f"position {position} is not in {err}")
+
+
+@case
+def test_nothing_after_the_checkpoint():
+    """a journal that ends with its only checkpoint: the newest version is that one"""
+    ended = harness.cloud("ended", store__checkpoint__records=1, store__checkpoint__keep=1)
+    few = harness.devices(ended, "few", count=2)
+    harness.start_tree(ended, few)
+    ended.wait_version(3)
+    harness.stop(few, ended)
+    same(ended.one("SELECT count(*) FROM journal"), 0, "records after the checkpoint")
+    out, counts = replay(ended.store)
+    check("as the ledger says" in out and counts["records"] == 0, out)
+    newest = counts["version"]
+    check(f"the oldest version that can be is {newest} " in replay(ended.store, "last", newest - 1, status=1), "an older one")
 
 
 @case

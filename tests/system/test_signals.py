@@ -11,7 +11,7 @@ import time
 import harness
 from harness import SCRATCH, case, check, same, wait
 
-STOP_S = 2.0
+STOP_S = 2.0  # on a machine that has time
 PROGRAMS = ("cloud", "edge", "device")
 
 
@@ -33,7 +33,7 @@ def stopped_by(signo, name):
     for daemon in daemons:
         same(daemon.wait_exit(STOP_S), 0, f"exit status of {daemon.name}")
     took = time.monotonic() - start
-    check(took < STOP_S, f"it took {took:.1f} s")
+    check(took < harness.limit(STOP_S), f"it took {took:.1f} s")
     for daemon in daemons:
         before, _, after = daemon.log().partition(" stopping reason=signal")
         check(after and "uplink_ready" not in after, f"{daemon.name} did not stop, or connected again: {after}")
@@ -148,7 +148,7 @@ def test_health():
     start = time.monotonic()
     status, _, err = harness.run(*ask)
     same(status, 1, "status of one that hangs")
-    check(err.count("\n") == 1 and time.monotonic() - start < 10, f"it took long, or says {err!r}")
+    check(err.count("\n") == 1 and time.monotonic() - start < harness.limit(10), f"it took long, or says {err!r}")
     edge.signal(signal.SIGCONT)
     edge.stop()
     status, _, err = harness.run("tributary-edge", "--health")

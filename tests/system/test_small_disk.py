@@ -66,7 +66,7 @@ def test_killed_while_full():
     edge.start()
 
     def says_why():
-        return edge.process.poll() is not None or (edge.health() or {}).get("well") is False
+        return edge.process.poll() is not None or (edge.ask_health() or {}).get("well") is False
     wait(says_why, "it says that it is not well")
     if edge.process.poll() is not None:
         check(edge.wait_exit() > 0 and edge.logged("full|No space left"), "it ended and did not say why")

@@ -193,6 +193,8 @@ def test_data():
         refused("cloud", *words, "--set", f"data.path={path}", status=1, saying=[" failed ", str(file)])
     refused("cloud", *words, "--set", f"data.path={folder}", status=1, saying=[str(folder), "data.path"])
     refused("cloud", *words, status=1, env={"TRIBUTARY_DATA": str(folder)}, saying=[str(folder), "TRIBUTARY_DATA"])
+    refused("cloud", *words, *sets(data__path=SAMPLE, plan__codec__down="layer(gru=int4, else=int8)"), status=1,
+            saying=[" failed ", "plan.codec.down: ", "gru", "conv1.weight"])
     check(not (folder / "store").exists(), "a store was made for a run that could not begin")
 
     cloud = harness.cloud("data-cloud")

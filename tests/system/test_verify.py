@@ -10,9 +10,12 @@ import struct
 import sys
 
 import harness
-from harness import SCRATCH, Peer, case, check, same
+from harness import SCRATCH, Peer, case, check, same, wait
 
-cloud = harness.cloud(evaluation__interval=0, plan__cloud__rule="fedbuff(k=2)",
+# Versions of two updates: the peers below count as live children for three heartbeats after they were last heard. Some of
+# them are published, some are not.
+cloud = harness.cloud(evaluation__interval=0, plan__cloud__rule="fedbuff(k=2)", plan__heartbeat="20s",
+                      plan__publish__global_interval="200ms", plan__codec__global="auto(min=rotate+2bit)",
                       run__label="chained")
 edge = harness.edge(cloud)
 fleet = harness.devices(edge, "fleet", count=3)
@@ -28,22 +31,24 @@ def verify(path=None, status=0):
 @case
 def test_sound():
     """a run's ledger is sound while it goes on, refused and pending contributions too"""
-    harness.start_tree(cloud, edge, fleet)
+    harness.start_tree(cloud, edge)
     peers = [Peer(cloud, name) for name in ("one", "two", "three")]
     for peer in peers:
         peer.hello()
         peer.pull()
         peer.push(b"\0" * 11)
         same(peer.verdict(), (1, "payload"), "the verdict on eleven bytes")
+    fleet.start()
     for version in (2, 5, 9, 14):
-        cloud.wait_count("version", version)
+        cloud.wait_version(version)
         out, (versions, _, findings), _ = verify()
-        check(versions >= version and findings == 0 and "chain v2" in out and " chained" not in out, out)
+        check(versions >= version and findings == 0 and "chain v3" in out and " chained" not in out, out)
     for peer in peers:
         peer.push(b"\0" * 12)
         same(peer.verdict(), (2, "payload"), "the verdict on twelve bytes")
         peer.close()
-    cloud.wait_more("version", 3)
+    cloud.wait_version(cloud.one("SELECT max(version) FROM versions") + 3)
+    wait(lambda: middle(0) and middle(1), "versions of two updates, published ones and others")
     harness.stop(fleet, edge, cloud)
     out, (versions, contributions, _), _ = verify()
     same(versions, cloud.one("SELECT count(*) FROM versions"), "versions")
@@ -66,9 +71,10 @@ def H(before, *rest):
 
 JUDGED = ("judged_ms, node, incarnation, sequence, base_version, staleness, origins, staleness_factor, weight_applied, "
           "norm_added, weight_samples, region_samples, samples, steps, loss, update_norm, cosine, codec, wire_bytes, raw_bytes, "
-          "payload_crc32c, verdict, reason, below_updates, below_up_bytes, below_down_bytes, below_raw_bytes")
+          "payload_crc32c, verdict, reason, below_updates, below_up_bytes, below_down_bytes, below_raw_bytes, effect, label_divergence")
 MADE = "rule, commits, contributions, scale, digest, down_bytes, up_bytes, verdicts"
 PUBLISHED = "version, published_ms, published_from, published_digest, chain_digest, increment_bytes"
+CHOSEN = "published_codec, published_why"
 
 
 @case
@@ -92,7 +98,8 @@ def test_in_python():
                            *members))
             same(c.hex(), chain, f"the chain at version {version}")
             done = verdicts
-        p = H(zero, lines(*cloud.sql(f"SELECT {PUBLISHED} FROM versions WHERE version = ?", version)[0])) if published else zero
+        told = cloud.sql(f"SELECT {PUBLISHED}, {CHOSEN} FROM versions WHERE version = ?", version)[0]
+        p = H(zero, lines(*told[:6 if told[6] is None else 8])) if published else zero
     check(version > 10, f"only {version} versions")
 
 
@@ -138,8 +145,12 @@ def columns(table):
     return [name for _, name, *_ in cloud.sql(f"PRAGMA table_info({table})")]
 
 
-def middle():
-    return cloud.one("SELECT max(version) FROM versions") // 2
+def middle(published=1):
+    """A version of at least two updates, with others before and behind it; None: there is none yet."""
+    found = cloud.sql("SELECT version FROM contributions JOIN versions USING (version) WHERE version > 1 AND published = ? "
+                      "GROUP BY version HAVING count(*) >= 2 AND version < (SELECT max(version) FROM versions) "
+                      "ORDER BY abs(version - (SELECT max(version) / 2 FROM versions)) LIMIT 1", published)
+    return found[0][0] if found else None
 
 
 @case
@@ -157,7 +168,7 @@ def test_contributions():
             value = cloud.one(f"SELECT {name} FROM contributions WHERE contribution_id = ?", row)
             change = f"UPDATE contributions SET {name} = ? WHERE contribution_id = ?"
             if name == "version" and value is not None:
-                found_at(altered((change, value - 1, row)), at, row)
+                found_at(altered((change, value + 1, row)), at, row)
             elif name == "version":
                 found_at(altered((change, at, row)), at, row)
             else:
@@ -185,8 +196,22 @@ def test_rows():
 
 @case
 def test_versions():
-    """each column of a version, altered; versions dropped; the run's texts"""
-    version = middle()
+    """each column of a version, published and not, altered; versions dropped; the run's texts"""
+    for version in middle(0), middle(1):
+        check_columns(version)
+    out, _, said = verify(altered(("DELETE FROM versions WHERE version = ?", version)), status=1)
+    check(said[0].startswith(f"version {version}: this version is missing"), out)
+    newest = cloud.one("SELECT max(version) FROM versions")
+    out, _, said = verify(altered(("DELETE FROM versions WHERE version = ?", newest)), status=1)
+    check(said[0].startswith(f"version {newest} contribution"), out)
+    for name in ("run", "label", "seed", "plan", "schema", "ledger_format"):
+        value = cloud.one(f"SELECT {name} FROM runs")
+        new = 1 if name == "ledger_format" else value[:-2] + "1\n" if name in ("plan", "schema") else other(value)
+        _, (_, _, findings), _ = verify(altered((f"UPDATE runs SET {name} = ?", new)), status=1)
+        check(findings > 0, f"runs.{name} was altered")
+
+
+def check_columns(version):
     for name in columns("versions"):
         if name in ("run_id", "version"):
             continue
@@ -201,16 +226,6 @@ def test_versions():
             check(findings > 0, f"{name} = {new}: nothing was found")
             at = int(re.match(r"version (\d+)", said[0]).group(1))
             check(version <= at <= version + publication, f"{name} = {new}: {out}")
-    out, _, said = verify(altered(("DELETE FROM versions WHERE version = ?", version)), status=1)
-    check(said[0].startswith(f"version {version}: this version is missing"), out)
-    newest = cloud.one("SELECT max(version) FROM versions")
-    out, _, said = verify(altered(("DELETE FROM versions WHERE version = ?", newest)), status=1)
-    check(said[0].startswith(f"version {newest} contribution"), out)
-    for name in ("run", "label", "seed", "plan", "schema", "ledger_format"):
-        value = cloud.one(f"SELECT {name} FROM runs")
-        new = 1 if name == "ledger_format" else value[:-2] + "1\n" if name in ("plan", "schema") else other(value)
-        _, (_, _, findings), _ = verify(altered((f"UPDATE runs SET {name} = ?", new)), status=1)
-        check(findings > 0, f"runs.{name} was altered")
 
 
 sys.exit(harness.main(cloud, edge, chained=True))

@@ -56,17 +56,6 @@ static enum trib_status open_store(struct disk *disk, const char *name, struct t
     return trib_store_open(&options, &disk->store, err);
 }
 
-static enum trib_status load_checkpoint(void *ctx, uint64_t position, const struct trib_feed *feed,
-                                        struct trib_error *err) {
-    (void)position;
-    return trib_state_load(ctx, feed, err);
-}
-
-static enum trib_status load_record(void *ctx, const struct trib_record *record, struct trib_error *err) {
-    struct trib_record copy = *record;
-    return trib_state_apply(ctx, &copy, err);
-}
-
 static enum trib_status write_store(struct disk *disk, const struct trib_record *const *records, size_t count,
                                     struct trib_error *err) {
     struct trib_record *group = trib_alloc_array(count, sizeof *group);
@@ -129,7 +118,9 @@ static enum trib_status open_disk(void *ctx, size_t node, struct trib_state *sta
     if (simfs_is_cut(disk->fs)) revive(disks, disk);
     if (disk->kind == KEEPS_SPOOL) return load_spool(disk, name, state, err);
     enum trib_status status = open_store(disk, name, err);
-    if (status == TRIB_OK) status = trib_store_recover(disk->store, load_checkpoint, load_record, state, err);
+    if (status == TRIB_OK)
+        status =
+            trib_store_recover(disk->store, trib_state_take_checkpoint, trib_state_take_record, state, err);
     disk->checkpointing = false;
     return status;
 }

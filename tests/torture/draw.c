@@ -42,7 +42,7 @@ static bool all_have_devices(const struct drawn *d) {
 /* A rule of a tier. Those that only add and halve leave no rounding behind. */
 static void draw_rule(struct trib_rng *rng, struct drawn *d, const char *tier) {
     static const char *const stale[] = {"constant", "polynomial(0.5)", "hinge(2, 1)"};
-    size_t kind = pick(rng, 20);
+    size_t kind = pick(rng, 22);
     if (kind < 6) {
         say(d, "%s.rule: fedasync(form=delta, alpha=%s, staleness=constant, relative=no, share=no)\n", tier,
             chance(rng, 0.5) ? "1" : "0.5");
@@ -59,6 +59,9 @@ static void draw_rule(struct trib_rng *rng, struct drawn *d, const char *tier) {
     } else if (kind < 18) {
         d->exact = d->linear = d->settled = false;
         say(d, "%s.rule: fedasync(form=mix, alpha=0.5)\n", tier);
+    } else if (kind < 20) {
+        d->exact = d->linear = d->settled = false;
+        say(d, "%s.rule: trimmed_mean(f=0) | fedbuff(k=%u, deadline=4s)\n", tier, 1 + (unsigned)pick(rng, 3));
     } else {
         d->exact = d->settled = false;
         /* Without a deadline a round waits for an edge that has no devices. */
@@ -75,7 +78,8 @@ static void draw_codecs(struct trib_rng *rng, struct drawn *d) {
                                          "int4+zstd",
                                          "rotate+2bit",
                                          "threshold(1)+int4(round=stochastic)+rice",
-                                         "randomk(0.5)+f32+zstd"};
+                                         "randomk(0.5)+f32+zstd",
+                                         "auto(min=int8, max=f32, loss=0.00001)"};
     static const char *const legs[] = {"up", "down", "forward", "global"};
     d->f32 = chance(rng, 0.7);
     for (size_t i = 0; i < 4; i++) {
@@ -87,6 +91,15 @@ static void draw_codecs(struct trib_rng *rng, struct drawn *d) {
         say(d, "codec.%s: %s\n", legs[i], codec);
     }
     if (!d->f32) d->exact = false;
+}
+
+/* Few train at a time. With fairness each has its turn, as it must have in the end. */
+static void draw_selection(struct trib_rng *rng, struct drawn *d) {
+    static const char *const policies[] = {"random", "by_size", "fedcs",          "stratified",
+                                           "oort",   "by_norm", "power_of_choice"};
+    say(d, "select.policy: %s\nselect.count: %u\nselect.fairness: 1\nselect.patience: 20s\n",
+        policies[pick(rng, sizeof policies / sizeof policies[0])], 1 + (unsigned)pick(rng, 3));
+    if (chance(rng, 0.5)) say(d, "select.over: 1.5\n");
 }
 
 static void draw_plan(struct trib_rng *rng, struct drawn *d) {
@@ -107,6 +120,7 @@ static void draw_plan(struct trib_rng *rng, struct drawn *d) {
         say(d, "staleness_cap: %u\n", 1 + (unsigned)pick(rng, 6));
     }
     say(d, "heartbeat: %us\n", chance(rng, 0.3) ? 2 : 15);
+    if (chance(rng, 0.2)) draw_selection(rng, d);
 }
 
 /* Most are tiny; some are so large that a payload needs credit, or travels in pieces. */

@@ -195,6 +195,25 @@ static void see(struct shadow *s, const struct shadow_world *w, const struct par
     }
 }
 
+/* A buffer under a combiner holds one update of a child: the older one is void. */
+static void replace_pending(struct shadow *s, const struct shadow_world *w, size_t child,
+                            const struct trib_record *record) {
+    size_t left = 0, replaced = 0;
+    for (size_t i = 0; i < s->pending_count; i++) {
+        struct judged *j = &s->children[s->pending[i].child].judged[s->pending[i].judged];
+        if (s->pending[i].child != child || j->number != record->supersedes) {
+            s->pending[left++] = s->pending[i];
+            continue;
+        }
+        j->fate = FATE_VOID;
+        j->version = s->version;
+        ids_append(&s->voided, &w->get(w->ctx, j->parcel)->ids);
+        replaced++;
+    }
+    s->pending_count = left;
+    if (replaced != 1) w->violate(w->ctx, "what an update replaces is not in the buffer", record->supersedes);
+}
+
 static void apply_verdict(struct shadow *s, const struct shadow_world *w, const struct trib_record *record) {
     size_t child = w->find(w->ctx, &record->peer);
     struct shadow_child *c = &s->children[child];
@@ -224,6 +243,7 @@ static void apply_verdict(struct shadow *s, const struct shadow_world *w, const 
         }
         see(s, w, w->get(w->ctx, judged.parcel));
         w->accepted(w->ctx, w->get(w->ctx, judged.parcel));
+        if (trib_rec_has(record, SUPERSEDES)) replace_pending(s, w, child, record);
         s->pending = grown(s->pending, &s->pending_capacity, s->pending_count, sizeof *s->pending);
         s->pending[s->pending_count].child = child;
         s->pending[s->pending_count++].judged = c->count;

@@ -81,6 +81,31 @@ static void test_session_belongs_to_route_and_identity(void **unused) {
     role_stop(&node);
 }
 
+/* Whatever the bytes say, nothing is touched that is not there, and nothing changes. */
+static void test_fetching_ahead_changes_nothing(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, NULL);
+    struct trib_msg msg = role_pull(role_join(&node, 1, "a", 11), NULL);
+    uint8_t before[TRIB_DIGEST_BYTES], after[TRIB_DIGEST_BYTES];
+    assert_int_equal(trib_state_digest(node.state, before), TRIB_OK);
+    for (uint64_t slot = 0; slot <= UINT16_MAX; slot += 257) {
+        struct trib_buf frame;
+        trib_buf_init(&frame, 0);
+        trib_msg_encode(&msg, &frame);
+        for (size_t bytes = 0; bytes <= frame.size; bytes++) {
+            trib_aggregator_fetch(node.aggregator, frame.data, bytes, false);
+            trib_aggregator_fetch(node.aggregator, frame.data, bytes, true);
+        }
+        trib_buf_release(&frame);
+        msg.session = (msg.session & ~(uint64_t)UINT16_MAX) | slot;
+    }
+    assert_int_equal(trib_state_digest(node.state, after), TRIB_OK);
+    assert_memory_equal(before, after, sizeof before);
+    role_silent(&node);
+    role_stop(&node);
+}
+
 static void test_newest_hello_owns_the_name(void **unused) {
     (void)unused;
     struct role_node node;
@@ -333,6 +358,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_welcome),
         cmocka_unit_test(test_session_belongs_to_route_and_identity),
+        cmocka_unit_test(test_fetching_ahead_changes_nothing),
         cmocka_unit_test(test_newest_hello_owns_the_name),
         cmocka_unit_test(test_incarnations),
         cmocka_unit_test(test_flapping_name),

@@ -81,6 +81,43 @@ static void test_refused_verdicts_repeat_too(void **unused) {
 
 /* ---- verdicts ---- */
 
+/* A child that is refused all the time fills no disk: beyond twenty at once, and four a second, it has to
+ * wait. Numbers that wait have no verdict; what can be accepted is, and others are not held up. */
+static void test_refusals_are_bounded(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, NULL);
+    uint64_t a = role_join(&node, 1, "a", 11), b = role_join(&node, 2, "b", 12);
+    (void)role_pulled(&node, a, NULL);
+    struct trib_blob *payload = role_floats(ROLE_N, 0.5f);
+    uint64_t n = 1;
+    while (n <= 20) assert_int_equal(role_refused(&node, role_push(a, n++, 44), payload), TRIB_REASON_BASE);
+    size_t verdicts = role_recorded(&node, TRIB_REC_VERDICT), events = role_recorded(&node, TRIB_REC_EVENT);
+    struct trib_msg push = role_push(a, n, 44), other = role_push(b, 1, 44);
+    for (int i = 0; i < 100; i++) {
+        role_deliver(&node, 1, NULL, &push, payload);
+        const struct role_sent *error = role_error(&node, TRIB_CODE_CREDIT);
+        assert_int_equal(error->msg.number, n);
+        assert_int_equal(error->msg.wait_ms, 1000);
+    }
+    assert_int_equal(role_recorded(&node, TRIB_REC_VERDICT), verdicts);
+    assert_int_equal(role_recorded(&node, TRIB_REC_EVENT), events + 1);
+    assert_int_equal(role_logged(&node, "refusals_held_back"), 1);
+    assert_int_equal(role_refused(&node, role_push(a, 20, 44), payload), TRIB_REASON_BASE); /* a repeat */
+    role_deliver(&node, 2, NULL, &other, payload);
+    assert_int_equal(role_next(&node, TRIB_ACK)->msg.verdict, TRIB_REFUSED);
+    role_wait(&node, 1000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(role_refused(&node, role_push(a, n++, 44), payload), TRIB_REASON_BASE);
+    push = role_push(a, n, 44);
+    role_deliver(&node, 1, NULL, &push, payload);
+    (void)role_error(&node, TRIB_CODE_CREDIT);
+    assert_int_equal(role_update(&node, 1, role_push(a, n, 0), 0.5f)->verdict, TRIB_ACCEPTED);
+    trib_blob_unref(&payload);
+    role_rebuild(&node);
+    role_stop(&node);
+}
+
 static void test_reasons(void **unused) {
     (void)unused;
     struct role_node node;
@@ -147,6 +184,24 @@ static void test_reasons(void **unused) {
     role_stop(&node);
 }
 
+/* An infinite weight cannot be recorded: a restart would go on with another model. */
+static void test_infinite_weight(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, "cloud.rule: fednova\n");
+    uint64_t session = role_join(&node, 1, "a", 11);
+    (void)role_pulled(&node, session, NULL);
+    struct trib_blob *payload = role_floats(ROLE_N, 1.0f);
+    struct trib_msg push = role_push(session, 1, 0);
+    push.steps = 1e-38f;
+    push.weight = 1000;
+    assert_int_equal(role_refused(&node, push, payload), TRIB_REASON_WEIGHT);
+    assert_int_equal(role_update(&node, 1, role_push(session, 2, 0), 1.0f)->verdict, TRIB_ACCEPTED);
+    trib_blob_unref(&payload);
+    role_rebuild(&node);
+    role_stop(&node);
+}
+
 static void test_fence(void **unused) {
     (void)unused;
     struct role_node node;
@@ -200,6 +255,31 @@ static void test_synchronous_round(void **unused) {
     role_stop(&node);
 }
 
+/* A participant answers a version once, whatever incarnations it goes through. */
+static void test_one_answer_of_all_incarnations(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, "cloud.rule: fedavg\n");
+    uint64_t a = role_join(&node, 1, "a", 11), b = role_join(&node, 2, "b", 12);
+    (void)role_pulled(&node, a, NULL);
+    assert_int_equal(role_update(&node, 1, role_push(a, 1, 0), 1.0f)->verdict, TRIB_ACCEPTED);
+    a = role_join(&node, 1, "a", 13);
+    struct trib_msg pull = role_pull(a, NULL);
+    role_deliver(&node, 1, NULL, &pull, NULL);
+    (void)role_next(&node, TRIB_WAIT);
+    struct trib_blob *payload = role_floats(ROLE_N, 1.0f);
+    assert_int_equal(role_refused(&node, role_push(a, 1, 0), payload), TRIB_REASON_ROUND);
+    trib_blob_unref(&payload);
+    assert_int_equal(role_update(&node, 2, role_push(b, 1, 0), 3.0f)->verdict, TRIB_ACCEPTED);
+    assert_int_equal(node.state->commits, 1);
+    assert_true(node.state->own[0] == 2.0f);
+    role_wait(&node, 1000);
+    assert_int_equal(role_next(&node, TRIB_ADVANCE)->route, 1);
+    assert_int_equal(role_pulled(&node, a, NULL)->msg.to_version, 1);
+    role_rebuild(&node);
+    role_stop(&node);
+}
+
 static void test_round_ends_when_the_silent_are_gone(void **unused) {
     (void)unused;
     struct role_node node;
@@ -212,6 +292,36 @@ static void test_round_ends_when_the_silent_are_gone(void **unused) {
     role_deliver(&node, 2, NULL, &bye, NULL);
     role_poll(&node);
     assert_int_equal(node.state->commits, 1);
+    role_stop(&node);
+}
+
+/* Who sends what can only be refused does not hold up the others; until they have answered it may do better.
+ */
+static void test_round_does_not_wait_for_the_refused(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, "cloud.rule: fedavg\npublish.global_interval: 0\n");
+    uint64_t a = role_join(&node, 1, "a", 11), b = role_join(&node, 2, "b", 12);
+    (void)role_pulled(&node, a, NULL);
+    struct trib_blob *bad = role_floats(ROLE_N, NAN);
+    assert_int_equal(role_refused(&node, role_push(a, 1, 0), bad), TRIB_REASON_NOT_FINITE);
+    assert_int_equal(role_update(&node, 2, role_push(b, 1, 0), 1.0f)->verdict, TRIB_ACCEPTED);
+    assert_int_equal(node.state->commits, 1);
+    (void)role_pulled(&node, a, NULL);
+    /* the other order: the refusal is what the round was still waiting for */
+    assert_int_equal(role_update(&node, 2, role_push(b, 2, 1), 1.0f)->verdict, TRIB_ACCEPTED);
+    assert_int_equal(node.state->commits, 1);
+    assert_int_equal(role_refused(&node, role_push(a, 2, 1), bad), TRIB_REASON_NOT_FINITE);
+    assert_int_equal(node.state->commits, 2);
+    (void)role_pulled(&node, a, NULL);
+    /* alone it makes no round; what it sends then does */
+    assert_int_equal(role_refused(&node, role_push(a, 3, 2), bad), TRIB_REASON_NOT_FINITE);
+    assert_int_equal(role_update(&node, 1, role_push(a, 4, 2), 3.0f)->verdict, TRIB_ACCEPTED);
+    assert_int_equal(node.state->commits, 2);
+    assert_int_equal(role_update(&node, 2, role_push(b, 3, 2), 1.0f)->verdict, TRIB_ACCEPTED);
+    assert_int_equal(node.state->commits, 3);
+    trib_blob_unref(&bad);
+    role_rebuild(&node);
     role_stop(&node);
 }
 
@@ -411,10 +521,14 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_refused_verdicts_repeat_too),
+        cmocka_unit_test(test_refusals_are_bounded),
         cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_infinite_weight),
         cmocka_unit_test(test_fence),
         cmocka_unit_test(test_synchronous_round),
+        cmocka_unit_test(test_one_answer_of_all_incarnations),
         cmocka_unit_test(test_round_ends_when_the_silent_are_gone),
+        cmocka_unit_test(test_round_does_not_wait_for_the_refused),
         cmocka_unit_test(test_nothing_is_published_on_hold),
         cmocka_unit_test(test_weights_at_the_cloud),
         cmocka_unit_test(test_no_version_behind_the_last),

@@ -141,6 +141,11 @@ static void test_specs(void **state) {
     refuse_spec("int4(block=100)", "power of two");
     refuse_spec("int4(round=up)", "stochastic");
     refuse_spec("rotate(block=8)+1bit", "block");
+    struct trib_error err = {0};
+    assert_int_equal(trib_codec_check_spec("rotate(block=24)+1bit", &err), TRIB_INVALID);
+    assert_string_equal(err.text, "rotate: a block of 24, expected a power of two"); /* and no 0 */
+    assert_int_equal(trib_codec_check_spec("ternary(block=24)", &err), TRIB_INVALID);
+    assert_string_equal(err.text, "ternary: a block of 24, expected a power of two");
     refuse_spec("f32(3)", "too many arguments");
     refuse_spec("topk(0)+int8", "fraction");
     refuse_spec("topk(1.5)+int8", "fraction");

@@ -475,27 +475,50 @@ static void no_memory(void **state) {
     }
 }
 
+/* Rules that wait, with no end in time, for who may have nothing to say. */
+static void rules_that_wait(void **state) {
+    (void)state;
+    static const struct {
+        const char *cloud, *edge, *hold, *says;
+        size_t count;
+    } cases[] = {
+        {"fedasync", "fedbuff(k=3)", "false", NULL, 0},
+        {"fedavg", "fedavg", "false", "plan.cloud.rule: without a deadline", 1},
+        {"fedavg(minimum=2)", "fedavg", "false", NULL, 0},
+        {"fedavg(minimum=2)", "fedasync", "true", "plan.forward.hold: an edge forwards once", 1},
+        {"fedavg(deadline=1m)", "fedavg(deadline=1m)", "true", NULL, 0},
+        {"fedbuff(k=3, deadline=0)", "fedbuff(k=1)", "true", "plan.forward.hold: an edge forwards once", 1},
+        {"fedbuff(k=3)", "fedbuff(k=3)", "true", "plan.forward.hold: an edge below another", 1},
+        {"fedavg", "fedbuff(k=3, deadline=30s)", "true", "plan.cloud.rule: without a deadline", 1},
+        {"fedavg", "fedavg", "true", "plan.cloud.rule: without a deadline", 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char cloud[80], edge[80], hold[40];
+        (void)snprintf(cloud, sizeof cloud, "plan.cloud.rule=%s", cases[i].cloud);
+        (void)snprintf(edge, sizeof edge, "plan.edge.rule=%s", cases[i].edge);
+        (void)snprintf(hold, sizeof hold, "plan.forward.hold=%s", cases[i].hold);
+        char *const words[] = {"tributary-cloud", "--set", cloud, "--set", edge, "--set", hold};
+        union any config = parse(role("cloud"), 7, words);
+        size_t count = 0;
+        while (role("cloud")->warning(&config, count) != NULL) count++;
+        assert_int_equal(count, cases[i].count);
+        if (count > 0) assert_non_null(strstr(role("cloud")->warning(&config, 0), cases[i].says));
+        drop(role("cloud"), &config);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(roles_are_three),
-        cmocka_unit_test(names_are_unique_and_helped),
-        cmocka_unit_test(plan_is_under_plan),
-        cmocka_unit_test(shipped_configs_load),
-        cmocka_unit_test(shipped_values),
-        cmocka_unit_test(another_roles_file_is_refused),
-        cmocka_unit_test(dump_loads_back),
-        cmocka_unit_test(endpoints),
-        cmocka_unit_test(wrong_values),
-        cmocka_unit_test(plain_stays_here_unless_allowed),
-        cmocka_unit_test(keys_come_together),
-        cmocka_unit_test(what_belongs_together),
-        cmocka_unit_test(words_in_any_order),
-        cmocka_unit_test(wrong_words),
-        cmocka_unit_test(actions),
-        cmocka_unit_test(help_lists_everything),
-        cmocka_unit_test(spreads_draw),
-        cmocka_unit_test(wrong_spreads),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(roles_are_three),       cmocka_unit_test(names_are_unique_and_helped),
+        cmocka_unit_test(plan_is_under_plan),    cmocka_unit_test(shipped_configs_load),
+        cmocka_unit_test(shipped_values),        cmocka_unit_test(another_roles_file_is_refused),
+        cmocka_unit_test(dump_loads_back),       cmocka_unit_test(endpoints),
+        cmocka_unit_test(wrong_values),          cmocka_unit_test(plain_stays_here_unless_allowed),
+        cmocka_unit_test(keys_come_together),    cmocka_unit_test(what_belongs_together),
+        cmocka_unit_test(rules_that_wait),       cmocka_unit_test(words_in_any_order),
+        cmocka_unit_test(wrong_words),           cmocka_unit_test(actions),
+        cmocka_unit_test(help_lists_everything), cmocka_unit_test(spreads_draw),
+        cmocka_unit_test(wrong_spreads),         cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Data sets: IDX files good and bad, where they are looked for, the carried sample, glyphs. */
 #include "shared/base/alloc.h"
 #include "shared/learn/dataset.h"
+#include "tests/support/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -16,23 +17,8 @@
 
 enum { TRAIN = 30, TEST = 20, PIXELS = 784 };
 
-static char folder[64];
-
-static const char *path_of(const char *name) {
-    static char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void put(const char *name, const uint8_t *bytes, size_t count) {
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, count, file), count);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void put_gz(const char *name, const uint8_t *bytes, size_t count) {
-    gzFile file = gzopen(path_of(name), "wb9");
+    gzFile file = gzopen(folder_file(name), "wb9");
     assert_non_null(file);
     assert_int_equal(gzwrite(file, bytes, (unsigned)count), (int)count);
     assert_int_equal(gzclose(file), Z_OK);
@@ -55,28 +41,19 @@ static uint8_t raw[16 + 60 * PIXELS];
 
 /* All four files, good ones. */
 static int setup(void **state) {
-    (void)state;
     (void)unsetenv("TRIBUTARY_DATA");
-    (void)snprintf(folder, sizeof folder, "/tmp/tributary-dataset-XXXXXX");
-    if (mkdtemp(folder) == NULL) return -1;
-    put("train-images-idx3-ubyte", raw, idx(raw, 3, TRAIN));
-    put("train-labels-idx1-ubyte", raw, idx(raw, 1, TRAIN));
+    if (folder_setup(state) != 0) return -1;
+    folder_put("train-images-idx3-ubyte", raw, idx(raw, 3, TRAIN));
+    folder_put("train-labels-idx1-ubyte", raw, idx(raw, 1, TRAIN));
     put_gz("t10k-images-idx3-ubyte.gz", raw, idx(raw, 3, TEST));
     put_gz("t10k-labels-idx1-ubyte.gz", raw, idx(raw, 1, TEST));
     return 0;
 }
 
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
 static void refused(enum trib_status wanted, const char *says) {
     struct trib_dataset *dataset = NULL;
     struct trib_error err = {0};
-    enum trib_status status = trib_dataset_open("mnist", folder, &dataset, NULL, &err);
+    enum trib_status status = trib_dataset_open("mnist", folder_path(), &dataset, NULL, &err);
     if (status != wanted || strstr(err.text, says) == NULL)
         fail_msg("%s: '%s', expected %s, '%s'", trib_status_name(status), err.text, trib_status_name(wanted),
                  says);
@@ -87,8 +64,8 @@ static void test_reads_plain_and_gz(void **state) {
     (void)state;
     struct trib_dataset *dataset = NULL;
     const char *source = NULL;
-    assert_int_equal(trib_dataset_open("mnist", folder, &dataset, &source, NULL), TRIB_OK);
-    assert_non_null(strstr(source, folder));
+    assert_int_equal(trib_dataset_open("mnist", folder_path(), &dataset, &source, NULL), TRIB_OK);
+    assert_non_null(strstr(source, folder_path()));
     assert_non_null(strstr(source, "data.path"));
     const struct trib_split *train = trib_dataset_train(dataset), *test = trib_dataset_test(dataset);
     assert_int_equal(train->count, TRAIN);
@@ -110,34 +87,34 @@ static void test_truncated(void **state) {
     size_t whole = idx(raw, 3, TRAIN);
     static const size_t cuts[] = {0, 3, 4, 15, 16, 17, 1000};
     for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
-        put("train-images-idx3-ubyte", raw, cuts[i]);
+        folder_put("train-images-idx3-ubyte", raw, cuts[i]);
         refused(TRIB_CORRUPT, "ends too early");
     }
-    put("train-images-idx3-ubyte", raw, whole - 1);
+    folder_put("train-images-idx3-ubyte", raw, whole - 1);
     refused(TRIB_CORRUPT, "train-images-idx3-ubyte: the file ends too early");
-    put("train-images-idx3-ubyte", raw, whole + 1);
+    folder_put("train-images-idx3-ubyte", raw, whole + 1);
     refused(TRIB_CORRUPT, "more in it than its header says");
 }
 
 static void test_damaged_gz(void **state) {
     (void)state;
     static uint8_t packed[sizeof raw];
-    FILE *file = fopen(path_of("t10k-images-idx3-ubyte.gz"), "rb");
+    FILE *file = fopen(folder_file("t10k-images-idx3-ubyte.gz"), "rb");
     assert_non_null(file);
     size_t size = fread(packed, 1, sizeof packed, file);
     assert_int_equal(fclose(file), 0);
     assert_true(size > 100 && size < sizeof packed);
     for (size_t cut = 1; cut < size; cut += size / 9) {
-        put("t10k-images-idx3-ubyte.gz", packed, size - cut);
+        folder_put("t10k-images-idx3-ubyte.gz", packed, size - cut);
         struct trib_dataset *dataset = NULL;
-        assert_int_not_equal(trib_dataset_open("mnist", folder, &dataset, NULL, NULL), TRIB_OK);
+        assert_int_not_equal(trib_dataset_open("mnist", folder_path(), &dataset, NULL, NULL), TRIB_OK);
     }
     for (size_t flip = 12; flip < size; flip += size / 40 + 1) { /* behind gzip's header of 10 bytes */
         packed[flip] ^= 0x10;
-        put("t10k-images-idx3-ubyte.gz", packed, size);
+        folder_put("t10k-images-idx3-ubyte.gz", packed, size);
         struct trib_dataset *dataset = NULL;
         struct trib_error err = {0};
-        assert_int_not_equal(trib_dataset_open("mnist", folder, &dataset, NULL, &err), TRIB_OK);
+        assert_int_not_equal(trib_dataset_open("mnist", folder_path(), &dataset, NULL, &err), TRIB_OK);
         assert_non_null(strstr(err.text, "t10k-images-idx3-ubyte.gz"));
         packed[flip] ^= 0x10;
     }
@@ -147,29 +124,29 @@ static void test_other_headers(void **state) {
     (void)state;
     size_t whole = idx(raw, 3, TRAIN);
     raw[2] = 0x0d; /* floats */
-    put("train-images-idx3-ubyte", raw, whole);
+    folder_put("train-images-idx3-ubyte", raw, whole);
     refused(TRIB_INVALID, "expected 00 00 08 03");
-    put("train-images-idx3-ubyte", raw, idx(raw, 1, TRAIN));
+    folder_put("train-images-idx3-ubyte", raw, idx(raw, 1, TRAIN));
     refused(TRIB_INVALID, "begins with 00 00 08 01");
     (void)idx(raw, 3, TRAIN);
     raw[11] = 27;
-    put("train-images-idx3-ubyte", raw, whole);
+    folder_put("train-images-idx3-ubyte", raw, whole);
     refused(TRIB_INVALID, "27x28");
     raw[11] = 14;
     raw[15] = 56;
-    put("train-images-idx3-ubyte", raw, whole);
+    folder_put("train-images-idx3-ubyte", raw, whole);
     refused(TRIB_INVALID, "images of 14x56, expected 28x28");
     (void)idx(raw, 3, TRAIN);
     raw[4] = raw[5] = 0xff; /* four billion images: refused before anything is allocated */
-    put("train-images-idx3-ubyte", raw, whole);
+    folder_put("train-images-idx3-ubyte", raw, whole);
     refused(TRIB_LIMIT, "items");
     (void)idx(raw, 3, TRAIN);
     memset(raw + 8, 0xff, 8);
-    put("train-images-idx3-ubyte", raw, whole);
+    folder_put("train-images-idx3-ubyte", raw, whole);
     refused(TRIB_INVALID, "expected 784 bytes");
     (void)idx(raw, 3, TRAIN);
     raw[7] = 0;
-    put("train-images-idx3-ubyte", raw, 16);
+    folder_put("train-images-idx3-ubyte", raw, 16);
     refused(TRIB_LIMIT, "0 items");
 }
 
@@ -177,11 +154,11 @@ static void test_labels(void **state) {
     (void)state;
     size_t whole = idx(raw, 1, TRAIN);
     raw[8 + 4] = 10;
-    put("train-labels-idx1-ubyte", raw, whole);
+    folder_put("train-labels-idx1-ubyte", raw, whole);
     refused(TRIB_CORRUPT, "label 4 is 10");
-    put("train-labels-idx1-ubyte", raw, idx(raw, 1, TRAIN - 1));
+    folder_put("train-labels-idx1-ubyte", raw, idx(raw, 1, TRAIN - 1));
     refused(TRIB_CORRUPT, "30 train images and 29 labels");
-    assert_int_equal(unlink(path_of("train-labels-idx1-ubyte")), 0);
+    assert_int_equal(unlink(folder_file("train-labels-idx1-ubyte")), 0);
     refused(TRIB_NOT_FOUND, "no train-labels-idx1-ubyte");
 }
 
@@ -190,7 +167,7 @@ static void test_sources(void **state) {
     struct trib_dataset *dataset = NULL;
     const char *source = NULL;
     struct trib_error err = {0};
-    assert_int_equal(setenv("TRIBUTARY_DATA", folder, 1), 0);
+    assert_int_equal(setenv("TRIBUTARY_DATA", folder_path(), 1), 0);
     assert_int_equal(trib_dataset_open("mnist", "", &dataset, &source, NULL), TRIB_OK);
     assert_non_null(strstr(source, "TRIBUTARY_DATA"));
     trib_dataset_free(&dataset);
@@ -200,7 +177,7 @@ static void test_sources(void **state) {
     assert_int_equal(trib_dataset_open("mnist", NULL, &dataset, NULL, &err), TRIB_NOT_FOUND);
     assert_non_null(strstr(err.text, "TRIBUTARY_DATA is '/nowhere'"));
     assert_int_equal(unsetenv("TRIBUTARY_DATA"), 0);
-    assert_int_equal(trib_dataset_open("mnist", folder, &dataset, NULL, NULL), TRIB_OK);
+    assert_int_equal(trib_dataset_open("mnist", folder_path(), &dataset, NULL, NULL), TRIB_OK);
     trib_dataset_free(&dataset);
     assert_null(dataset);
 }
@@ -214,7 +191,7 @@ static void test_search_order(void **state) {
     const char *source = NULL;
     struct trib_error err = {0};
     assert_non_null(getcwd(before, sizeof before));
-    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(chdir(folder_path()), 0);
     if (trib_dataset_open("fashion-mnist", NULL, &dataset, NULL, &err) == TRIB_OK) {
         trib_dataset_free(&dataset); /* it is installed on this machine */
     } else {
@@ -297,21 +274,23 @@ static void test_own_images(void **state) {
     size_t whole = idx(raw, 3, TRAIN);
     raw[11] = 14;
     raw[15] = 56;
-    put("train-images-idx3-ubyte", raw, whole);
+    folder_put("train-images-idx3-ubyte", raw, whole);
     (void)idx(raw, 3, TEST);
     raw[11] = 14;
     raw[15] = 56;
     put_gz("t10k-images-idx3-ubyte.gz", raw, 16 + TEST * PIXELS);
-    assert_int_equal(trib_dataset_open("idx(14, 56, std=0.25)", folder, &dataset, NULL, &err), TRIB_OK);
+    assert_int_equal(trib_dataset_open("idx(14, 56, std=0.25)", folder_path(), &dataset, NULL, &err),
+                     TRIB_OK);
     assert_int_equal(trib_dataset_shape(dataset).height, 14);
     assert_int_equal(trib_dataset_shape(dataset).width, 56);
     float x[PIXELS];
     trib_dataset_sample(dataset, trib_dataset_train(dataset), 5, x);
     assert_true(fabsf(x[7] - (12.0f / 255.0f - 0.5f) / 0.25f) < 1e-5f);
     trib_dataset_free(&dataset);
-    assert_int_equal(trib_dataset_open("idx(56, 14)", folder, &dataset, NULL, &err), TRIB_INVALID);
+    assert_int_equal(trib_dataset_open("idx(56, 14)", folder_path(), &dataset, NULL, &err), TRIB_INVALID);
     assert_non_null(strstr(err.text, "images of 14x56, expected 56x14"));
-    assert_int_equal(trib_dataset_open("idx(14, 56, classes=9)", folder, &dataset, NULL, &err), TRIB_CORRUPT);
+    assert_int_equal(trib_dataset_open("idx(14, 56, classes=9)", folder_path(), &dataset, NULL, &err),
+                     TRIB_CORRUPT);
     assert_non_null(strstr(err.text, "label 9 is 9, expected 0 to 8"));
 }
 
@@ -333,7 +312,7 @@ static void test_memory(void **state) {
     struct trib_dataset *dataset = NULL;
     for (long n = 0;; n++) {
         trib_alloc_fail_after(n);
-        enum trib_status status = trib_dataset_open("mnist", folder, &dataset, NULL, NULL);
+        enum trib_status status = trib_dataset_open("mnist", folder_path(), &dataset, NULL, NULL);
         trib_alloc_fail_after(-1);
         if (status == TRIB_OK) break;
         assert_int_equal(status, TRIB_NOMEM);
@@ -343,15 +322,15 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_reads_plain_and_gz, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_damaged_gz, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_headers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_labels, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_sources, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_search_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_own_images, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reads_plain_and_gz, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_truncated, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_gz, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_other_headers, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_labels, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_sources, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_search_order, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_own_images, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_memory, setup, folder_teardown),
         cmocka_unit_test(test_carried_sample),
         cmocka_unit_test(test_glyphs),
         cmocka_unit_test(test_specs),

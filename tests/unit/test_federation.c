@@ -2,6 +2,7 @@
  * pulls the model towards a point of its own; the weighted mean of the points is the optimum. */
 #include "tests/support/cmocka.h"
 #include "tests/support/federation.h"
+#include "tests/support/rebuilt.h"
 
 #include "shared/base/alloc.h"
 #include "shared/base/rng.h"
@@ -308,63 +309,14 @@ static void edge_gathers_while_the_cloud_is_away(void **unused) {
     federation_free(&fed);
 }
 
-static void checkpoint_loads_to_the_same_state(void **unused);
-
-struct memory_file {
-    struct trib_buf buf;
-    size_t at;
-};
-
-static enum trib_status to_memory(void *ctx, const void *data, size_t bytes, struct trib_error *err) {
-    (void)err;
-    struct memory_file *file = ctx;
-    trib_buf_append(&file->buf, data, bytes);
-    return file->buf.failed ? TRIB_NOMEM : TRIB_OK;
-}
-
-static enum trib_status from_memory(void *ctx, void *data, size_t bytes, struct trib_error *err) {
-    struct memory_file *file = ctx;
-    if (bytes > file->buf.size - file->at) return trib_fail(err, TRIB_CORRUPT, "too short");
-    memcpy(data, file->buf.data + file->at, bytes);
-    file->at += bytes;
-    return TRIB_OK;
-}
-
 static void checkpoint_loads_to_the_same_state(void **unused) {
     (void)unused;
     struct problem problem = {.devices = 8, .rate = 0.2f};
     struct federation_options options = base_options(&problem, "");
     struct federation *fed = federation_new(&options);
     federation_run(fed, 1000000 + 20000, NULL, NULL);
-    for (size_t node = 0; node < federation_node_count(fed); node++) {
-        const struct trib_state *state = federation_state(fed, node);
-        struct memory_file file = {0};
-        trib_buf_init(&file.buf, 0);
-        struct trib_sink sink = {.write = to_memory, .ctx = &file};
-        struct trib_feed feed = {.read = from_memory, .ctx = &file};
-        assert_int_equal(trib_state_save(state, &sink, NULL), TRIB_OK);
-        struct trib_state *copy;
-        struct trib_state_limits limits = {0};
-        assert_int_equal(trib_state_new(state->role, &limits, &copy, NULL), TRIB_OK);
-        struct trib_error err = {0};
-        assert_int_equal(trib_state_load(copy, &feed, &err), TRIB_OK);
-        uint8_t a[TRIB_DIGEST_BYTES], b[TRIB_DIGEST_BYTES];
-        assert_int_equal(trib_state_digest(state, a), TRIB_OK);
-        assert_int_equal(trib_state_digest(copy, b), TRIB_OK);
-        assert_memory_equal(a, b, sizeof a);
-        trib_state_free(&copy);
-        /* Cut short anywhere it is refused, and nothing leaks. */
-        for (size_t cut = 0; cut < file.buf.size; cut += file.buf.size / 37 + 1) {
-            size_t whole = file.buf.size;
-            file.at = 0;
-            file.buf.size = cut;
-            assert_int_equal(trib_state_new(state->role, &limits, &copy, NULL), TRIB_OK);
-            assert_int_not_equal(trib_state_load(copy, &feed, NULL), TRIB_OK);
-            trib_state_free(&copy);
-            file.buf.size = whole;
-        }
-        trib_buf_release(&file.buf);
-    }
+    for (size_t node = 0; node < federation_node_count(fed); node++)
+        rebuilt_from_checkpoint(federation_state(fed, node), "a federation's node");
     federation_free(&fed);
 }
 

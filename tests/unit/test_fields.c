@@ -197,6 +197,16 @@ static void test_any_form_of_a_number_is_read(void **state) {
     assert_true(out.value == -1.0f);
     assert_int_equal(DECODE("\x81\x03\xcd\x01\0", &out, &present, NULL), TRIB_OK);
     assert_true(out.value == 256.0f);
+    assert_int_equal(DECODE("\x81\x03\xd0\x80", &out, &present, NULL), TRIB_OK);
+    assert_true(out.value == -128.0f);
+    assert_int_equal(DECODE("\x81\x03\xd1\xff\xfe", &out, &present, NULL), TRIB_OK);
+    assert_true(out.value == -2.0f);
+    assert_int_equal(DECODE("\x81\x03\xd2\x7f\xff\xff\x80", &out, &present, NULL), TRIB_OK);
+    assert_true(out.value == 2147483520.0f);
+    assert_int_equal(DECODE("\x81\x03\xd3\xff\xff\xff\xff\xff\xff\xff\xfd", &out, &present, NULL), TRIB_OK);
+    assert_true(out.value == -3.0f);
+    assert_int_equal(DECODE("\x81\x03\xca\xbf\x80\0\0", &out, &present, NULL), TRIB_OK);
+    assert_true(out.value == -1.0f);
     assert_int_equal(DECODE("\x81\x04\xdb\0\0\0\x02ok", &out, &present, NULL), TRIB_OK);
     assert_int_equal(out.text.size, 2);
 }

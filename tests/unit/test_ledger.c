@@ -58,10 +58,10 @@ static void test_contribution_columns(void **state) {
         ask(k, "SELECT run_id, judged_ms, node, incarnation, sequence, base_version, staleness, origins, "
                "staleness_factor, weight_applied, norm_added, weight_samples, region_samples, samples, "
                "steps, loss, update_norm, cosine, codec, wire_bytes, raw_bytes, verdict, reason, "
-               "below_updates, below_up_bytes, below_down_bytes, below_raw_bytes, version, void_reason "
-               "FROM contributions"),
+               "below_updates, below_up_bytes, below_down_bytes, below_raw_bytes, version, void_reason, "
+               "effect, label_divergence FROM contributions"),
         "1|1700000000030|east|0000000000000005|9|3|2|[[3,600]]|0.5|0.25|-|500|900|600|-|0.75|2.0|-0.5|"
-        "int8|1000|4000|accepted|-|3|3100|6200|12000|-|-\n");
+        "int8|1000|4000|accepted|-|3|3100|6200|12000|-|-|-0.25|-\n");
 }
 
 static void test_commit_takes_what_is_pending(void **state) {
@@ -92,6 +92,37 @@ static void test_void_is_final(void **state) {
     assert_string_equal(ask(k, "SELECT sequence, version, void_reason FROM contributions"),
                         "1|-|rollback\n2|1|-\n");
     assert_string_equal(ask(k, "SELECT level, event, detail FROM events"), "warn|void|rollback\n");
+}
+
+/* Goes back to version 0 and the first so many verdicts, and makes version 1 of what is pending. */
+static void go_back(struct ledger_kit *k, uint64_t verdicts, uint64_t contributions) {
+    struct trib_record r = {.kind = TRIB_REC_INCARNATION};
+    trib_rec_set(&r, INCARNATION, incarnation, 0xABCDEF);
+    memset(r.run, 1, sizeof r.run);
+    r.present |= (uint64_t)1 << TRIB_R_RUN;
+    trib_rec_set(&r, VERSION, version, 0);
+    trib_rec_set(&r, VERDICTS, verdicts, verdicts);
+    ledger_kit_put(k, r);
+    ledger_kit_put(k, kit_commit(1, contributions));
+}
+
+/* Damage takes the newest records: what these had done to the rows before them is undone, and no more. */
+static void test_superseded_after_damage(void **state) {
+    struct ledger_kit *k = *state;
+    struct trib_record second = kit_verdict("a", 2, 0, 0, 0), third = kit_verdict("a", 3, 0, 0, 0);
+    trib_rec_set(&second, SUPERSEDES, supersedes, 1);
+    trib_rec_set(&third, SUPERSEDES, supersedes, 2);
+    ledger_kit_put(k, kit_start(1));
+    ledger_kit_put(k, kit_verdict("a", 1, 0, 0, 0));
+    ledger_kit_put(k, kit_verdict("b", 1, 0, 0, 0));
+    ledger_kit_put(k, second);
+    ledger_kit_put(k, third);
+    go_back(k, 3, 2);
+    assert_string_equal(ask(k, "SELECT node, sequence, version, void_reason FROM contributions"),
+                        "a|1|-|superseded\nb|1|1|-\na|2|1|-\n");
+    go_back(k, 2, 2);
+    assert_string_equal(ask(k, "SELECT node, sequence, version, void_reason FROM contributions"),
+                        "a|1|1|-\nb|1|1|-\n");
 }
 
 static void test_runs_and_nodes(void **state) {
@@ -353,6 +384,7 @@ int main(void) {
         CLOUD(test_contribution_columns),
         CLOUD(test_commit_takes_what_is_pending),
         CLOUD(test_void_is_final),
+        CLOUD(test_superseded_after_damage),
         CLOUD(test_runs_and_nodes),
         CLOUD(test_versions),
         CLOUD(test_views),

@@ -336,6 +336,9 @@ static void test_loops_agree(void **state) {
             loops->add_rows(p, 67, q, 60, 2, n < 60 ? n : 60);
             loops->copy_rows(p, 67, r, 60, 2, n < 60 ? n : 60);
             loops->momentum(q, p, r, 0.9f, 0.1f, n);
+            loops->pull(r, p, q, 0.3f, n);
+            loops->pull_each(r, q, p, p + 67, 0.3f, n);
+            loops->add_squares(r, q, 0.3f, n);
         }
         assert_memory_equal(x[0], x[1], sizeof x[0]);
         assert_memory_equal(y[0], y[1], sizeof y[0]);

@@ -101,11 +101,25 @@ static void formats_read_back(void **state) {
     assert_string_equal(trib_format_f64(text, 0.05), "0.05");
 }
 
+static void hex(void **state) {
+    (void)state;
+    const uint8_t bytes[3] = {0x00, 0xa5, 0xff};
+    uint8_t back[3];
+    char text[7];
+    assert_string_equal(trib_hex(bytes, sizeof bytes, text), "00a5ff");
+    assert_true(trib_parse_hex(text, 6, back, sizeof back));
+    assert_memory_equal(back, bytes, sizeof bytes);
+    static const char *const wrong[] = {"", "00a5f", "00a5ff0", "00A5ff", "00a5fg", "0x00a5"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(trib_parse_hex(wrong[i], strlen(wrong[i]), back, sizeof back));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(units),
         cmocka_unit_test(formats_read_back),
+        cmocka_unit_test(hex),
     };
     return cmocka_run_group_tests_name("number", tests, NULL, NULL);
 }

@@ -116,6 +116,34 @@ static void test_hello_without_an_answer(void **unused) {
     role_stop(&node);
 }
 
+static void says(void *ctx, struct trib_conditions *out) {
+    const struct trib_conditions *now = ctx;
+    if (now->device_class != NULL) *out = *now;
+}
+
+static void test_reports(void **unused) {
+    (void)unused;
+    struct role_node node;
+    struct trib_conditions now = {.device_class = "gateway", .battery = 90, .link = 5000};
+    role_child(&node, (struct role_options){.role = TRIB_ROLE_DEVICE,
+                                            .participant = {.conditions = says, .conditions_ctx = &now}});
+    role_poll(&node);
+    trib_participant_connected(node.participant, node.now_ms);
+    (void)role_collect(&node, true);
+    const struct trib_msg *hello = &role_next(&node, TRIB_HELLO)->msg;
+    assert_int_equal(hello->device_class.size, 7);
+    assert_memory_equal(hello->device_class.data, "gateway", 7);
+    assert_int_equal(hello->battery, 90);
+    assert_int_equal(hello->link, 5000);
+    struct trib_msg welcome = role_welcome(5, 70, 0);
+    role_deliver(&node, 0, NULL, &welcome, NULL);
+    now = (struct trib_conditions){.device_class = "", .battery = 101}; /* that is no battery */
+    role_poll(&node);
+    const struct trib_msg *pull = &role_next(&node, TRIB_PULL)->msg;
+    assert_false(trib_msg_has(pull, DEVICE_CLASS) || trib_msg_has(pull, BATTERY) || trib_msg_has(pull, LINK));
+    role_stop(&node);
+}
+
 static void test_restored_from_a_backup(void **unused) {
     (void)unused;
     struct role_node node;
@@ -208,6 +236,34 @@ static void test_plan_or_schema_that_is_not_taken(void **unused) {
         role_silent(&node);
         assert_true(comes_back(&node) > 0);
         role_rebuild(&node);
+        role_stop(&node);
+    }
+}
+
+/* A run that this node cannot hold is tried again after a minute; one that memory was short for, soon. */
+static void test_a_run_that_cannot_be_held(void **unused) {
+    (void)unused;
+    for (int short_of_memory = 0; short_of_memory < 2; short_of_memory++) {
+        struct role_node node;
+        edge(&node);
+        role_begin(&node, 5);
+        trib_participant_connected(node.participant, node.now_ms);
+        (void)role_collect(&node, true);
+        (void)role_next(&node, TRIB_HELLO);
+        struct trib_msg welcome = role_welcome(6, 71, 0);
+        struct trib_buf frame;
+        trib_buf_init(&frame, 0);
+        if (!short_of_memory) node.state->limits.max_parameters = ROLE_N - 1;
+        trib_msg_encode(&welcome, &frame);
+        if (short_of_memory) trib_alloc_fail_after(0); /* until it has refused the run */
+        trib_participant_message(node.participant, node.now_ms, frame.data, frame.size, NULL);
+        trib_alloc_fail_after(-1);
+        trib_buf_release(&frame);
+        (void)role_collect(&node, true);
+        assert_int_equal(node.state->parent_incarnation, 70);
+        uint64_t away_ms = comes_back(&node);
+        if (short_of_memory ? away_ms >= 10000 : away_ms < 60000 || away_ms > 90000)
+            fail_msg("it comes back after %d ms", (int)away_ms);
         role_stop(&node);
     }
 }
@@ -378,10 +434,11 @@ static void test_wait_and_advance(void **unused) {
     device(&node);
     role_begin(&node, 5);
     trib_participant_abandon(node.participant, node.now_ms);
-    role_wait(&node, 1000);
-    (void)role_next(&node, TRIB_PULL);
     struct trib_msg wait = role_message(TRIB_WAIT, 5);
     trib_msg_set(&wait, WAIT_MS, wait_ms, 2000);
+    say(&node, &wait); /* twice sent or late: nothing was asked */
+    role_wait(&node, 1000);
+    (void)role_next(&node, TRIB_PULL);
     say(&node, &wait);
     role_wait(&node, 1999);
     role_silent(&node);
@@ -495,9 +552,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_hello_without_an_answer),
+        cmocka_unit_test(test_reports),
         cmocka_unit_test(test_restored_from_a_backup),
         cmocka_unit_test(test_another_parent),
         cmocka_unit_test(test_plan_or_schema_that_is_not_taken),
+        cmocka_unit_test(test_a_run_that_cannot_be_held),
         cmocka_unit_test(test_welcome_overrules_acks),
         cmocka_unit_test(test_errors_that_end_the_session),
         cmocka_unit_test(test_errors_that_renew),

@@ -370,7 +370,7 @@ static void big_device(struct role_node *node, uint64_t credit) {
     (void)role_next(node, TRIB_PULL);
     struct trib_msg model = role_seed_model(5);
     float *zeros = trib_alloc_floats(BIG_N);
-    trib_digest_floats(zeros, BIG_N, model.full_digest);
+    trib_digest_floats(zeros, BIG_N, NULL, model.full_digest);
     trib_digest_chain_start(welcome.fingerprint, model.full_digest, model.to_digest);
     trib_free(zeros);
     give(node, &model, NULL);

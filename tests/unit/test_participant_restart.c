@@ -124,6 +124,39 @@ static void test_the_update_is_sent_again(void **unused) {
     role_stop(&node);
 }
 
+/* An update in a codec that was chosen for it comes back in that one. */
+static void test_a_chosen_codec_is_kept(void **unused) {
+    (void)unused;
+    static const char adaptive[] = "codec.up: auto(min=int8, max=f32, loss=0)\ncodec.down: f32\n"
+                                   "codec.forward: f32\ncodec.global: f32\n";
+    struct role_node node;
+    role_child(&node, (struct role_options){.role = TRIB_ROLE_DEVICE});
+    (void)hello(&node);
+    struct trib_msg msg = role_welcome(5, PARENT, 0), seed = role_seed_model(5);
+    msg.plan = role_text(adaptive);
+    say(&node, &msg);
+    say(&node, &seed);
+    role_submit(&node, 0.3f);
+    assert_int_equal(node.state->held_count, 1);
+    struct trib_blob *bytes = trib_blob_ref(node.state->held[0].payload);
+    save(&node, false);
+    restart(&node);
+    assert_int_equal(node.state->held_count, 1);
+    assert_int_equal(node.state->held[0].rung, 0);
+    (void)hello(&node);
+    msg = role_welcome(6, PARENT, 0);
+    msg.plan = role_text(adaptive);
+    say(&node, &msg);
+    role_poll(&node);
+    const struct role_sent *push = role_next(&node, TRIB_PUSH);
+    assert_int_equal(push->msg.codec.size, 4);
+    assert_memory_equal(push->msg.codec.data, "int8", 4);
+    assert_int_equal(trib_blob_size(push->payload), trib_blob_size(bytes));
+    assert_memory_equal(trib_blob_data(push->payload), trib_blob_data(bytes), trib_blob_size(bytes));
+    trib_blob_unref(&bytes);
+    role_stop(&node);
+}
+
 static void test_a_model_that_was_kept_is_named(void **unused) {
     (void)unused;
     struct role_node node;
@@ -291,10 +324,14 @@ static void test_a_fence_is_crossed_without_a_model(void **unused) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        T(test_the_update_is_sent_again),       T(test_a_model_that_was_kept_is_named),
-        T(test_the_verdict_is_asked_for),       T(test_a_parent_repeats_without_the_bytes),
-        T(test_an_older_copy_is_somebody_else), T(test_another_parent_gets_nothing_of_the_old_one),
-        T(test_the_residual_goes_on),           T(test_a_fence_is_crossed_without_a_model)};
+    const struct CMUnitTest tests[] = {T(test_a_chosen_codec_is_kept),
+                                       T(test_the_update_is_sent_again),
+                                       T(test_a_model_that_was_kept_is_named),
+                                       T(test_the_verdict_is_asked_for),
+                                       T(test_a_parent_repeats_without_the_bytes),
+                                       T(test_an_older_copy_is_somebody_else),
+                                       T(test_another_parent_gets_nothing_of_the_old_one),
+                                       T(test_the_residual_goes_on),
+                                       T(test_a_fence_is_crossed_without_a_model)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

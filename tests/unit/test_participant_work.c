@@ -3,9 +3,11 @@
 #include "tests/support/cmocka.h"
 
 #include "shared/base/alloc.h"
+#include "shared/base/rng.h"
 #include "tests/support/roles.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static void device(struct role_node *node) {
@@ -82,6 +84,63 @@ static void test_refused_update(void **unused) {
     role_stop(&node);
 }
 
+/* A model comes that has settled a forward, and the ACK was lost: the verdict is asked for, without the
+ * bytes, before the forward leaves, so that what was refused counts as void. */
+static void test_a_lost_verdict_is_asked_for(void **unused) {
+    (void)unused;
+    for (uint64_t verdict = TRIB_ACCEPTED; verdict <= TRIB_REFUSED; verdict++) {
+        struct role_node node;
+        edge(&node);
+        role_begin(&node, 5);
+        role_gather(&node, 1.0f);
+        role_poll(&node);
+        const struct role_sent *push = role_next(&node, TRIB_PUSH);
+        struct trib_blob *values = role_floats(ROLE_N, 2.0f);
+        struct trib_msg model = role_snapshot_model(5, 1, values), ack = role_ack(5, 1, verdict);
+        trib_msg_set(&model, APPLIED, applied, 1);
+        role_deliver(&node, 0, NULL, &model, values);
+        assert_int_equal(node.state->parent_version, 0);
+        role_poll(&node);
+        const struct role_sent *again = role_next(&node, TRIB_PUSH);
+        assert_int_equal(again->msg.number, 1);
+        assert_int_equal(again->msg.payload_crc, push->msg.payload_crc);
+        assert_null(again->payload);
+        say(&node, &ack);
+        role_wait(&node, 1000);
+        (void)role_next(&node, TRIB_PULL);
+        role_deliver(&node, 0, NULL, &model, values);
+        trib_blob_unref(&values);
+        assert_int_equal(node.state->parent_version, 1);
+        assert_int_equal(node.state->held_count, 0);
+        assert_int_equal(node.state->total.void_samples, verdict == TRIB_REFUSED ? 10 : 0);
+        role_rebuild(&node);
+        role_stop(&node);
+    }
+}
+
+/* ... but not from a parent that answers no pushes: its model is taken. */
+static void test_a_model_is_taken_where_no_verdict_can_be_had(void **unused) {
+    (void)unused;
+    struct role_node node;
+    edge(&node);
+    role_begin(&node, 5);
+    role_gather(&node, 1.0f);
+    role_poll(&node);
+    (void)role_next(&node, TRIB_PUSH);
+    struct trib_msg error = role_message(TRIB_ERROR, 5);
+    trib_msg_set(&error, CODE, code, TRIB_CODE_STORE);
+    trib_msg_set(&error, WAIT_MS, wait_ms, 5000);
+    say(&node, &error);
+    struct trib_blob *values = role_floats(ROLE_N, 2.0f);
+    struct trib_msg model = role_snapshot_model(5, 1, values);
+    trib_msg_set(&model, APPLIED, applied, 1);
+    role_deliver(&node, 0, NULL, &model, values);
+    trib_blob_unref(&values);
+    assert_int_equal(node.state->parent_version, 1);
+    assert_int_equal(node.state->held_count, 0);
+    role_stop(&node);
+}
+
 static void test_forwards_wait_for_the_verdict_before(void **unused) {
     (void)unused;
     struct role_node node;
@@ -118,6 +177,30 @@ static void test_forwards_wait_for_the_verdict_before(void **unused) {
     assert_int_equal(node.state->held_count, TRIB_HELD_MAX - 2);
     role_poll(&node);
     assert_int_equal(role_next(&node, TRIB_PUSH)->msg.after, TRIB_HELD_MAX);
+    role_rebuild(&node);
+    role_stop(&node);
+}
+
+/* A child may claim as much as a parent takes: the others' updates must go up all the same. */
+static void test_a_forward_claims_what_a_parent_takes(void **unused) {
+    (void)unused;
+    struct role_node node;
+    edge(&node);
+    role_begin(&node, 5);
+    for (int i = 0; i < 3; i++) role_gather_claimed(&node, 1.0f, TRIB_CLAIM_MAX);
+    role_gather_claimed(&node, 1.0f, 10);
+    assert_int_equal(node.state->gathered.samples, 3 * TRIB_CLAIM_MAX + 10);
+    role_poll(&node);
+    const struct trib_msg *push = &role_next(&node, TRIB_PUSH)->msg;
+    assert_in_range(push->samples, TRIB_CLAIM_MAX / 2, TRIB_CLAIM_MAX);
+    assert_int_equal(push->histogram.count, 2);
+    assert_int_equal(push->histogram.items[1], push->samples);
+    assert_int_equal(push->weight, TRIB_CLAIM_MAX);
+    assert_int_equal(push->region, TRIB_CLAIM_MAX);
+    assert_float_equal(push->steps, (float)TRIB_CLAIM_MAX, 0);
+    assert_int_equal(push->below_updates, TRIB_CLAIM_MAX);
+    assert_int_equal(push->below_raw_bytes, TRIB_BELOW_BYTES_MAX);
+    assert_int_equal(node.state->total.forwarded_samples, 3 * TRIB_CLAIM_MAX + 10);
     role_rebuild(&node);
     role_stop(&node);
 }
@@ -219,16 +302,167 @@ static void test_late_model_while_a_verdict_is_awaited(void **unused) {
     role_stop(&node);
 }
 
+/* ---- codecs that are chosen ---- */
+
+/* A device that has version 0 of a run under this plan. */
+static void device_under(struct role_node *node, const char *plan) {
+    device(node);
+    role_poll(node);
+    trib_participant_connected(node->participant, node->now_ms);
+    (void)role_collect(node, true);
+    struct trib_msg welcome = role_welcome(5, 70, 0), seed = role_seed_model(5);
+    welcome.plan = role_text(plan);
+    say(node, &welcome);
+    say(node, &seed);
+    node->read = node->sent_count;
+}
+
+/* A device trains `x` more, and says which codec it took: what it keeps is what that codec lost. */
+static void submit(struct role_node *node, const float *x, const char *codec) {
+    static float before[ROLE_N], after[ROLE_N];
+    struct trib_submission work = {.difference = x,
+                                   .base_version = node->state->parent_version,
+                                   .parent_incarnation = node->state->parent_incarnation,
+                                   .samples = 20,
+                                   .weight = 10};
+    for (size_t i = 0; i < ROLE_N; i++) before[i] = node->state->own[i] + x[i];
+    trib_participant_submit(node->participant, node->now_ms, &work);
+    (void)role_collect(node, true);
+    role_poll(node);
+    const struct role_sent *push = role_next(node, TRIB_PUSH);
+    struct trib_codec *named = NULL;
+    assert_int_equal(push->msg.codec.size, strlen(codec));
+    assert_memory_equal(push->msg.codec.data, codec, strlen(codec));
+    assert_int_equal(trib_codec_new(codec, &named, NULL), TRIB_OK);
+    memcpy(after, node->state->own, sizeof after);
+    assert_int_equal(trib_codec_check(named, trib_blob_data(push->payload), trib_blob_size(push->payload),
+                                      ROLE_N, NULL, NULL),
+                     TRIB_OK);
+    trib_codec_add(named, trib_blob_data(push->payload), trib_blob_size(push->payload), ROLE_N, -1.0f,
+                   before);
+    assert_memory_equal(after, before, sizeof after);
+    trib_codec_free(&named);
+}
+
+static void accept_after(struct role_node *node, uint64_t ms) {
+    node->now_ms += ms;
+    struct trib_msg accepted = role_ack(5, node->state->next_number - 1, TRIB_ACCEPTED);
+    say(node, &accepted);
+    assert_int_equal(node->state->held_count, 0);
+    role_poll(node);
+    for (const struct role_sent *s; (s = role_peek(node)) != NULL;)
+        assert_int_not_equal(s->msg.type, TRIB_PUSH);
+    struct trib_blob *values = role_floats(ROLE_N, 0.0f);
+    struct trib_msg model = role_snapshot_model(5, node->state->parent_version + 1, values);
+    role_deliver(node, 0, NULL, &model, values);
+    trib_blob_unref(&values);
+}
+
+static const char adaptive[] =
+    "codec.up: auto(min=int8, max=f32, loss=0)\n"
+    "codec.forward: auto(min=int8, max=f32, loss=0)\ncodec.down: f32\ncodec.global: f32\n";
+
+/* Four values have 8 bytes as int8, 16 as floats. */
+static void test_codec_follows_the_line(void **unused) {
+    (void)unused;
+    static const float x[ROLE_N] = {1.0f, 0.3f, 0.17f, 0.05f};
+    static const struct {
+        const char *codec;
+        uint64_t ms;
+    } updates[] = {{"int8", 100},  /* nothing is known; then 80 bytes a second */
+                   {"f32", 30000}, /* less than one */
+                   {"int8", 1},    {"int8", 1}, {"int8", 1}, {"int8", 1}, {"f32", 1}}; /* of the last four */
+    struct role_node node;
+    device_under(&node, adaptive);
+    for (size_t i = 0; i < sizeof updates / sizeof *updates; i++) {
+        submit(&node, x, updates[i].codec);
+        accept_after(&node, updates[i].ms);
+    }
+    assert_int_equal(role_logged(&node, "codec_chosen"), 4);
+    role_stop(&node);
+}
+
+/* What is left of (8, 4, 4, 4) after the 8 was sent has the norm 6.93; the next update has the norm 1. */
+static void test_residual_has_a_bound(void **unused) {
+    (void)unused;
+    static const float large[ROLE_N] = {8, 4, 4, 4}, small[ROLE_N] = {1, 0, 0, 0}, none[ROLE_N] = {0};
+    static const struct {
+        const char *more;
+        float left;       /* each of the three values */
+    } cases[] = {{"", 4}, /* 20 times its norm would be more */
+                 {"codec.residual_cap: 0\n", 4},
+                 {"codec.residual_cap: 7\n", 4},
+                 {"codec.residual_cap: 2\n", 1.1547005f},
+                 {"codec.residual_cap: 2\ntrain.algorithm: area\n", 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char plan[400];
+        struct role_node node;
+        (void)snprintf(plan, sizeof plan,
+                       "codec.up: topk(0.25)+f32\ncodec.down: f32\ncodec.forward: f32\ncodec.global: f32\n%s",
+                       cases[i].more);
+        device_under(&node, plan);
+        submit(&node, large, "topk(0.25)+f32");
+        accept_after(&node, 1);
+        assert_int_equal(trib_state_gather(node.state, small, NULL), TRIB_OK);
+        assert_true(node.state->own[0] == 1.0f);
+        for (size_t j = 1; j < ROLE_N; j++) assert_true(fabsf(node.state->own[j] - cases[i].left) < 1e-6f);
+        assert_int_equal(trib_state_gather(node.state, none, NULL), TRIB_OK);
+        assert_true((node.state->own[1] == 0.0f) == (i != 1 && i != 4)); /* nothing new: nothing old either */
+        role_stop(&node);
+    }
+}
+
+static void tells(void *ctx, struct trib_u64s *out) {
+    *out = *(const struct trib_u64s *)ctx;
+}
+
+/* Both must want it: the plan, and the device. */
+static void test_labels(void **unused) {
+    (void)unused;
+    struct trib_u64s labels = {.count = 3, .items = {5, 0, 7}};
+    for (int i = 0; i < 4; i++) {
+        struct role_node node;
+        struct role_options options = {.role = TRIB_ROLE_DEVICE};
+        if (i & 2)
+            options.participant = (struct trib_participant_options){.labels = tells, .labels_ctx = &labels};
+        role_child(&node, options);
+        role_poll(&node);
+        trib_participant_connected(node.participant, node.now_ms);
+        (void)role_collect(&node, true);
+        (void)role_next(&node, TRIB_HELLO);
+        struct trib_msg welcome = role_welcome(5, 70, 0);
+        if (i & 1) welcome.plan = role_text("codec.up: f32\ncodec.down: f32\ntrain.tell_labels: true\n");
+        role_deliver(&node, 0, NULL, &welcome, NULL);
+        role_poll(&node);
+        (void)role_next(&node, TRIB_PULL);
+        struct trib_msg seed = role_seed_model(5);
+        role_deliver(&node, 0, NULL, &seed, NULL);
+        role_submit(&node, 1.0f);
+        role_poll(&node);
+        const struct trib_msg *push = &role_next(&node, TRIB_PUSH)->msg;
+        assert_int_equal(push->labels.count, i == 3 ? 3 : 0);
+        assert_int_equal(trib_msg_has(push, LABELS), i == 3);
+        if (i == 3) assert_memory_equal(push->labels.items, labels.items, sizeof *labels.items * 3);
+        role_stop(&node);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_codec_follows_the_line),
+        cmocka_unit_test(test_residual_has_a_bound),
         cmocka_unit_test(test_push_is_sent_again),
         cmocka_unit_test(test_refused_update),
+        cmocka_unit_test(test_a_lost_verdict_is_asked_for),
+        cmocka_unit_test(test_a_model_is_taken_where_no_verdict_can_be_had),
         cmocka_unit_test(test_forwards_wait_for_the_verdict_before),
+        cmocka_unit_test(test_a_forward_claims_what_a_parent_takes),
         cmocka_unit_test(test_edge_pushes_before_it_pulls),
         cmocka_unit_test(test_work_for_another_run_or_version),
         cmocka_unit_test(test_training_that_diverged),
         cmocka_unit_test(test_abandoned_training),
         cmocka_unit_test(test_late_model_while_a_verdict_is_awaited),
+        cmocka_unit_test(test_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,9 +64,9 @@ static void expect_complete(const char *spec, size_t count, size_t devices, size
 static void test_every_sample_once(void **state) {
     (void)state;
     static const char *const specs[] = {
-        "iid",       "dirichlet(0.5)", "dirichlet(0.01)", "dirichlet(0.001)", "dirichlet(100)",
-        "shards(2)", "shards(1)",      "quantity(1.0)",   "quantity(0)",      "quantity(4)",
-        "dirichlet", "quantity",       "natural"};
+        "iid",       "dirichlet(0.5)", "dirichlet(0.01)", "dirichlet(0.001)", "dirichlet(100)", "shards(2)",
+        "shards(1)", "quantity(1.0)",  "quantity(0)",     "quantity(4)",      "dirichlet",      "quantity",
+        "natural",   "pairs",          "pairs(0.5)",      "pairs(0.99)"};
     static const size_t devices[] = {1, 2, 7, 20, 100, 599};
     for (size_t s = 0; s < sizeof specs / sizeof specs[0]; s++)
         for (size_t d = 0; d < sizeof devices / sizeof devices[0]; d++)
@@ -105,6 +105,43 @@ static double mean_classes(const char *spec) {
     for (size_t d = 0; d < 20; d++) sum += classes_of(partition, d);
     trib_partition_free(&partition);
     return (double)sum / 20.0;
+}
+
+/* Samples of a class on a device. */
+static size_t of_class(const struct trib_partition *partition, size_t device, size_t class) {
+    const uint32_t *indices;
+    size_t n, count = 0;
+    trib_partition_indices(partition, device, &indices, &n);
+    for (size_t i = 0; i < n; i++) count += labels[indices[i]] == class;
+    return count;
+}
+
+static void test_pairs(void **state) {
+    (void)state;
+    struct trib_partition *partition = make("pairs(0.8)", COUNT, 60, 3);
+    for (size_t d = 0; d < 60; d++) {
+        size_t size = size_of(partition, d), first = of_class(partition, d, d % CLASSES);
+        assert_int_equal(classes_of(partition, d), 2);
+        /* How many devices have a class second differs, so shares are about 0.8 and sizes about 100. */
+        if (size < 60 || size > 170 || 100 * first < 65 * size || 100 * first > 92 * size)
+            fail_msg("device %zu has %zu of its first class among %zu", d, first, size);
+    }
+    trib_partition_free(&partition);
+    partition = make("pairs", COUNT, 3, 3); /* most classes are nobody's own */
+    for (size_t d = 0; d < 3; d++) assert_true(of_class(partition, d, d) > 0);
+    trib_partition_free(&partition);
+}
+
+static void test_apart(void **state) {
+    (void)state;
+    struct trib_partition *partition = make("apart(devices=0.2, classes=2)", COUNT, 50, 3);
+    for (size_t d = 0; d < 50; d++) {
+        size_t last = of_class(partition, d, 8) + of_class(partition, d, 9), size = size_of(partition, d);
+        assert_int_equal(last, d < 40 ? 0 : size);
+        assert_true(size > 90 && size < 150);
+        assert_true(classes_of(partition, d) == (d < 40 ? 8u : 2u));
+    }
+    trib_partition_free(&partition);
 }
 
 static void test_dirichlet_is_more_one_sided_with_less_alpha(void **state) {
@@ -202,6 +239,8 @@ int main(void) {
         cmocka_unit_test(test_every_sample_once),
         cmocka_unit_test(test_iid),
         cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_apart),
         cmocka_unit_test(test_dirichlet_is_more_one_sided_with_less_alpha),
         cmocka_unit_test(test_quantity_spreads_sizes),
         cmocka_unit_test(test_seeds),

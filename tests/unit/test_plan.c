@@ -38,6 +38,9 @@ static void defaults(void **state) {
     assert_int_equal(plan.max_samples, 1200);
     assert_true(plan.lr == 0.05 && plan.lr_decay == 1);
     assert_true(plan.momentum == 0 && plan.weight_decay == 0 && plan.clip == 0);
+    assert_string_equal(plan.algorithm, "sgd");
+    assert_true(plan.mu == 0 && plan.ewc == 0 && plan.worker_momentum == 0);
+    assert_true(plan.stop_loss == 0 && plan.stop_gain == 0 && plan.deadline_ms == 0);
     assert_string_equal(plan.edge_rule, "fedbuff(k=3, staleness=polynomial(0.5))");
     assert_string_equal(plan.cloud_rule, "fedasync(form=delta, alpha=1, staleness=polynomial(0.5))");
     assert_string_equal(plan.codec_up, "int8");
@@ -129,13 +132,53 @@ static void wrong_numbers(void **state) {
     refused("train.lr: 0\n", "plan:1: train.lr: found \"0\", expected a number from 1e-09 to 1000");
     refused("train.momentum: 1\n", "plan:1: train.momentum: found \"1\", expected a number from 0 to 0.9999");
     refused("train.clip: -1\n", "plan:1: train.clip: found \"-1\", expected a number, 0 or more");
-    refused("train.batch: 0\n", "plan:1: train.batch: found \"0\", expected a whole number from 1 to 65536");
+    refused("train.batch: 65537\n",
+            "plan:1: train.batch: found \"65537\", expected a whole number from 0 to 65536");
     refused("stop.accuracy: 97\n", "plan:1: stop.accuracy: found \"97\", expected a number from 0 to 1");
     refused("heartbeat: 5\n", "plan:1: heartbeat: found \"5\", expected a duration");
     refused("heartbeat: 50ms\n", "plan:1: heartbeat: found \"50ms\", expected a duration");
     refused("forward.updates: 0\n", "plan:1: forward.updates: found \"0\", expected a whole number from 1");
+    refused("train.algorithm: scafold\n", "plan:1: train.algorithm: found \"scafold\"");
     refused("lr: 0.1\n", "plan:1: unknown key \"lr\"; the nearest one is \"train.lr\"");
     refused("plan.seed: 1\n", "plan:1: unknown key \"plan.seed\"; the nearest one is \"seed\"");
+}
+
+static void set(char **field, const char *value) {
+    trib_free(*field);
+    *field = trib_strdup(value);
+}
+
+static void excluded(const struct trib_plan *plan, const char *says) {
+    struct trib_error err = {.text = ""};
+    assert_int_equal(trib_plan_check(plan, &err), says == NULL ? TRIB_OK : TRIB_INVALID);
+    if (says != NULL && strstr(err.text, says) == NULL) fail_msg("'%s' lacks '%s'", err.text, says);
+}
+
+/* Choices that each are possible, but not together. */
+static void exclude_each_other(void **state) {
+    (void)state;
+    struct trib_plan plan = fresh();
+    excluded(&plan, NULL);
+    assert_int_equal(trib_plan_algorithm(&plan), TRIB_ALGORITHM_SGD);
+    plan.worker_momentum = 0.9;
+    excluded(&plan, NULL);
+    set(&plan.algorithm, "scaffold");
+    assert_int_equal(trib_plan_algorithm(&plan), TRIB_ALGORITHM_SCAFFOLD);
+    excluded(&plan, "train.worker_momentum is for train.algorithm sgd alone, found scaffold");
+    plan.worker_momentum = 0;
+    excluded(&plan, NULL);
+    set(&plan.algorithm, "area");
+    assert_int_equal(trib_plan_algorithm(&plan), TRIB_ALGORITHM_AREA);
+    excluded(&plan, "set edge.rule: area");
+    set(&plan.edge_rule, "area");
+    excluded(&plan, "set cloud.rule: area");
+    set(&plan.cloud_rule, "area()");
+    excluded(&plan, NULL);
+    plan.worker_momentum = 0.5;
+    excluded(&plan, "found area");
+    set(&plan.algorithm, "sgd");
+    excluded(&plan, "edge.rule is area and train.algorithm is sgd");
+    drop(&plan);
 }
 
 static void no_memory(void **state) {
@@ -160,7 +203,7 @@ static void no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),      cmocka_unit_test(travels),   cmocka_unit_test(wrong_specs),
-        cmocka_unit_test(wrong_numbers), cmocka_unit_test(no_memory),
+        cmocka_unit_test(wrong_numbers), cmocka_unit_test(no_memory), cmocka_unit_test(exclude_each_other),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -97,8 +97,9 @@ static struct trib_rule_weight weigh(const struct trib_rule *rule, const struct 
 /* Weighs and notes; what it weighs is what is returned. */
 static struct trib_rule_weight take(const struct trib_rule *rule, struct trib_rule_memory *memory,
                                     uint64_t staleness, double weight, uint64_t now_ms) {
-    struct trib_rule_weight w = weigh(rule, memory, staleness, weight, 1.0);
-    trib_rule_note_update(memory, &w, now_ms);
+    struct trib_rule_update update = {.staleness = staleness, .weight = weight, .share = 1.0, .steps = 1};
+    struct trib_rule_weight w = trib_rule_weigh(rule, memory, &update);
+    trib_rule_note_update(memory, NULL, &update, &w, now_ms);
     return w;
 }
 
@@ -176,7 +177,7 @@ static void test_fedbuff_normalises_by_samples(void **state) {
      */
     double step = (double)(a.applied + b.applied) * (double)trib_rule_scale(rule, &memory);
     assert_true(fabs(step - 0.375) < 1e-6);
-    trib_rule_note_commit(&memory);
+    trib_rule_note_commit(&memory, false);
     assert_int_equal(memory.pending, 0);
     assert_true(memory.norm == 0);
     assert_int_equal(memory.recent_count, 2); /* what was seen is not forgotten */
@@ -193,6 +194,16 @@ static void test_fedbuff_by_count(void **state) {
         assert_float(w.norm, 1.0f);
     }
     assert_float(trib_rule_scale(rule, &memory), 0.5f);
+    trib_rule_free(&rule);
+}
+
+static void test_scale_is_finite(void **state) {
+    (void)state;
+    struct trib_rule *rule =
+        rule_of("fedbuff(k=1, staleness=exponential(100), lr=1000, normalise=by_weight)", TRIB_TIER_EDGE);
+    struct trib_rule_memory memory = {0};
+    assert_true(take(rule, &memory, 3, 1, 1).norm > 0.0f);
+    assert_true(trib_rule_scale(rule, &memory) == FLT_MAX);
     trib_rule_free(&rule);
 }
 
@@ -235,7 +246,7 @@ static void test_alpha_does_not_decay(void **state) {
     for (uint64_t i = 0; i < 1000; i++) {
         assert_float(take(rule, &memory, 1, 1, i).applied, 0.225f);
         assert_float(take(rule, &memory, 0, 1, i).applied, 0.9f);
-        trib_rule_note_commit(&memory);
+        trib_rule_note_commit(&memory, false);
     }
     trib_rule_free(&rule);
 }
@@ -369,7 +380,7 @@ static void test_immediate_rules_commit_at_once(void **state) {
         assert_int_equal(ask(rule, &memory, 5, 9, 9), NEVER);
         (void)take(rule, &memory, 0, 1, 5);
         assert_int_equal(ask(rule, &memory, 5, 9, 9), NOW);
-        trib_rule_note_commit(&memory);
+        trib_rule_note_commit(&memory, false);
         assert_int_equal(ask(rule, &memory, 5, 9, 9), NEVER);
         trib_rule_free(&rule);
     }
@@ -417,7 +428,7 @@ static void test_fedbuff_deadline_given(void **state) {
     assert_int_equal(ask(rule, &memory, 6500, 9, 9), 7000);
     assert_int_equal(ask(rule, &memory, 6999, 9, 9), 7000);
     assert_int_equal(ask(rule, &memory, 7000, 9, 9), NOW);
-    trib_rule_note_commit(&memory);
+    trib_rule_note_commit(&memory, false);
     assert_int_equal(ask(rule, &memory, 99999, 9, 9), NEVER);
     (void)take(rule, &memory, 0, 1, 100000);
     assert_int_equal(ask(rule, &memory, 100000, 9, 9), 102000);
@@ -432,29 +443,29 @@ static void test_fedbuff_deadline_of_the_cloud(void **state) {
     uint64_t now = 1000;
     (void)take(rule, &memory, 0, 1, now);
     assert_int_equal(ask(rule, &memory, now, 9, 9), now + 30000); /* no interval is known yet */
-    trib_rule_note_commit(&memory);
+    trib_rule_note_commit(&memory, false);
     static const uint64_t intervals[] = {400, 9000, 200, 600, 500}; /* median 500 */
     for (size_t i = 0; i < 5; i++) {
         now += intervals[i];
-        trib_rule_note_commit(&memory);
+        trib_rule_note_commit(&memory, false);
         (void)take(rule, &memory, 0, 1, now);
     }
     assert_int_equal(ask(rule, &memory, now, 9, 9), now + 1000);
     assert_int_equal(ask(rule, &memory, now + 1000, 9, 9), NOW);
     for (size_t i = 0; i < 16; i++) { /* what is older than 16 intervals is forgotten */
         now += 70;
-        trib_rule_note_commit(&memory);
+        trib_rule_note_commit(&memory, false);
         (void)take(rule, &memory, 0, 1, now);
     }
     assert_int_equal(ask(rule, &memory, now, 9, 9), now + 140);
     for (size_t i = 0; i < 16; i++) { /* a burst in one millisecond does not make the deadline 0 */
-        trib_rule_note_commit(&memory);
+        trib_rule_note_commit(&memory, false);
         (void)take(rule, &memory, 0, 1, now);
     }
     assert_int_equal(ask(rule, &memory, now, 9, 9), now + 100);
     for (size_t i = 0; i < 16; i++) { /* neither outages nor clocks that are put right make it days */
         now += 86400000;
-        trib_rule_note_commit(&memory);
+        trib_rule_note_commit(&memory, false);
         (void)take(rule, &memory, 0, 1, now);
     }
     assert_int_equal(ask(rule, &memory, now, 9, 9), now + 600000);
@@ -482,7 +493,7 @@ static void test_spec_errors(void **state) {
     } cases[] = {
         {"fedbuf(3)", {"\"fedbuf\" is no rule", "did you mean \"fedbuff\""}},
         {"FedAsync(1)", {"\"FedAsync\" is no rule; did you mean \"fedasync\"?", "Known are fedavg, "}},
-        {"gossip", {"\"gossip\" is no rule; known are fedavg, fedbuff, fedasync", ""}},
+        {"gossip", {"\"gossip\" is no rule; known are fedavg, ", ""}},
         {"fedbuff(k=0)", {"fedbuff: k", "1 to 1000000"}},
         {"fedbuff(k=-3)", {"fedbuff: k", "\"-3\""}},
         {"fedbuff(staleness=polinomial(2))", {"staleness", "did you mean \"polynomial\""}},
@@ -494,6 +505,22 @@ static void test_spec_errors(void **state) {
         {"fedasync(alpha=nan)", {"fedasync: alpha", "\"nan\""}},
         {"fedasync(alpha=1.5)", {"fedasync: alpha", "\"1.5\""}},
         {"fedbuff(3", {"fedbuff(3", "not closed"}},
+        {"median | fedbuf(3)", {"stage 2, \"fedbuf(3)\": ", "did you mean \"fedbuff\""}},
+        {"fedbuff(3) | momentum(beta=2)", {"stage 2, \"momentum(beta=2)\": momentum: beta", "\"2\""}},
+        {"median | fedbuff(3) |", {"stage 3, \"\": ", "expected a name"}},
+        {"fedbuff(3) | median",
+         {"stage 2, median, is a combiner and stands behind fedbuff, a base", "gates, bucket"}},
+        {"median | krum | fedbuff(9)", {"stage 2, krum, is a second combiner beside median", ""}},
+        {"median", {"median is a combiner: a base is missing", "\"median | fedbuff(k=10)\""}},
+        {"bucket(2) | fedbuff(9)", {"bucket has no combiner behind it", ""}},
+        {"median | fedasync", {"median sees several updates at once, and fedasync gathers none", ""}},
+        {"krum(f=2) | fedbuff(k=3)",
+         {"krum needs at least 7 updates, fedbuff gives it 3", "commit at 7 or more"}},
+        {"krum(f=2) | fedavg", {"krum needs at least 7 updates, fedavg gives it 1", ""}},
+        {"bulyan(f=1) | fedbuff(k=6)", {"bulyan needs at least 7 updates, fedbuff gives it 6", ""}},
+        {"bucket(2) | krum(f=1) | fedbuff(k=8)", {"krum needs at least 5 rows", "commit at 9 or more"}},
+        {"trimmed_mean(f=2) | fedbuff(k=4)", {"trimmed_mean needs at least 5 updates", ""}},
+        {"bulyan(f=300) | fedbuff(k=5000)", {"bulyan needs at least 1203 rows", "at most 1024"}},
         {"fedbuff(k=3, k=4)", {"k is given twice", ""}},
         {"", {"expected a name", ""}},
     };
@@ -507,7 +534,7 @@ static void test_spec_errors(void **state) {
         assert_int_equal(trib_rule_check_edge_spec(cases[i].spec, &err), TRIB_INVALID);
         assert_int_equal(trib_rule_check_cloud_spec(cases[i].spec, NULL), TRIB_INVALID);
     }
-    char endless[400];
+    char endless[600];
     memset(endless, 'f', sizeof endless - 1);
     endless[sizeof endless - 1] = 0;
     assert_int_equal(trib_rule_check_edge_spec(endless, NULL), TRIB_LIMIT);
@@ -518,8 +545,9 @@ static void test_canonical_spec(void **state) {
     (void)state;
     struct trib_rule *rule =
         rule_of(" fedbuff( 5 ,staleness = hinge( b=2 ), deadline=90000ms )", TRIB_TIER_CLOUD);
-    assert_string_equal(trib_rule_spec(rule), "fedbuff(k=5, staleness=hinge(a=10, b=2), lr=1, "
-                                              "deadline=90000ms, by=samples, relative=auto)");
+    assert_string_equal(trib_rule_spec(rule),
+                        "fedbuff(k=5, staleness=hinge(a=10, b=2), lr=1, "
+                        "deadline=90000ms, by=samples, relative=auto, normalise=by_count)");
     trib_rule_free(&rule);
     rule = rule_of("fedavg(deadline=90000ms)", TRIB_TIER_CLOUD);
     assert_string_equal(trib_rule_spec(rule), "fedavg(minimum=0, deadline=90s, lr=1)");
@@ -537,6 +565,7 @@ int main(void) {
         cmocka_unit_test(test_two_tiers_of_fedavg_are_one),
         cmocka_unit_test(test_fedbuff_normalises_by_samples),
         cmocka_unit_test(test_fedbuff_by_count),
+        cmocka_unit_test(test_scale_is_finite),
         cmocka_unit_test(test_no_weight_no_step),
         cmocka_unit_test(test_fedasync_forms_and_share),
         cmocka_unit_test(test_alpha_does_not_decay),

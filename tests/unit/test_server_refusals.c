@@ -13,18 +13,6 @@
 #include <cmocka.h>
 #include <zmq.h>
 
-static struct hop *start(void) {
-    struct hop *hop = trib_alloc(sizeof *hop);
-    assert_non_null(hop);
-    hop_start(hop);
-    return hop;
-}
-
-static void stop(struct hop *hop) {
-    hop_stop(hop);
-    trib_free(hop);
-}
-
 /* ---- Bad peers */
 
 static void *raw_dealer(struct hop *hop, const char *routing_id) {
@@ -44,7 +32,7 @@ static void raw_send(void *socket, const char *frame, int flags) {
 
 static void malformed_messages_are_reported_and_nothing_else(void **state) {
     (void)state;
-    struct hop *hop = start();
+    struct hop *hop = hop_new();
     hop_serve(hop, (struct trib_server_options){.endpoints = NULL});
     void *socket = raw_dealer(hop, NULL);
     raw_send(socket, "three", ZMQ_SNDMORE);
@@ -73,12 +61,12 @@ static void malformed_messages_are_reported_and_nothing_else(void **state) {
     assert_int_equal(trib_server_count(hop->server).received, 1);
     assert_int_equal(hop_answer(hop, &r[0].route, "malformed", NULL), TRIB_OK);
     zmq_close(socket);
-    stop(hop);
+    hop_free(hop);
 }
 
 static void a_long_routing_id_is_malformed(void **state) {
     (void)state;
-    struct hop *hop = start();
+    struct hop *hop = hop_new();
     hop_serve(hop, (struct trib_server_options){.endpoints = NULL});
     void *socket = raw_dealer(hop, "a-name-of-its-own");
     void *other = raw_dealer(hop, "eight888");
@@ -93,12 +81,12 @@ static void a_long_routing_id_is_malformed(void **state) {
     assert_int_equal(hop_answer(hop, &hop->at_server.records[1].route, "x", NULL), TRIB_OK);
     zmq_close(socket);
     zmq_close(other);
-    stop(hop);
+    hop_free(hop);
 }
 
 static void an_oversize_frame_ends_its_connection_alone(void **state) {
     (void)state;
-    struct hop *hop = start();
+    struct hop *hop = hop_new();
     struct trib_blob *fits = trib_blob_new(1000);
     struct trib_blob *large = trib_blob_new(1001);
     hop_serve(hop, (struct trib_server_options){.max_frame_bytes = 1000});
@@ -114,7 +102,7 @@ static void an_oversize_frame_ends_its_connection_alone(void **state) {
     assert_int_equal(hop->clients[1].links[TRIB_LINK_DOWN], 0);
     trib_blob_unref(&fits);
     trib_blob_unref(&large);
-    stop(hop);
+    hop_free(hop);
 }
 
 /* ---- Errors for people */
@@ -146,7 +134,7 @@ static void what_cannot_be_bound_is_explained(void **state) {
     assert_non_null(mkdtemp(folder));
     (void)snprintf(ipc, sizeof ipc, "ipc://%s/s", folder);
     const char *endpoints[] = {"tcp://127.0.0.1:*", ipc};
-    struct hop *hop = start();
+    struct hop *hop = hop_new();
     hop_serve(hop, (struct trib_server_options){.endpoints = endpoints, .endpoint_count = 2});
     (void)snprintf(taken, sizeof taken, "%s", trib_server_endpoint(hop->server, 0));
     refuse_server(hop, taken, TRIB_IO, "in use");
@@ -160,7 +148,7 @@ static void what_cannot_be_bound_is_explained(void **state) {
     hop_connect(hop, 0, (struct trib_client_options){.endpoint = ipc});
     assert_int_equal(hop_send(hop, 0, "still there?", NULL), TRIB_OK);
     hop_until(hop, hop_client_has, 1);
-    stop(hop);
+    hop_free(hop);
     assert_int_equal(rmdir(folder), 0);
 }
 
@@ -189,7 +177,7 @@ static void plain_is_for_local_endpoints(void **state) {
 
 static void a_failed_allocation_is_reported(void **state) {
     (void)state;
-    struct hop *hop = start();
+    struct hop *hop = hop_new();
     const char *endpoint = "tcp://127.0.0.1:*";
     struct trib_server_options options = {.context = hop->server_context,
                                           .reactor = hop->reactor,
@@ -209,7 +197,7 @@ static void a_failed_allocation_is_reported(void **state) {
     }
     trib_server_free(&server, 0);
     assert_true(n >= 3);
-    stop(hop);
+    hop_free(hop);
 }
 
 int main(void) {

@@ -3,6 +3,7 @@
 #include "shared/learn/dataset.h"
 #include "shared/learn/partition.h"
 #include "shared/learn/train.h"
+#include "tests/support/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,30 +14,6 @@
 
 #include <cmocka.h>
 
-static char folder[64];
-
-static void put(const char *text) {
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/input.txt", folder);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static int setup(void **state) {
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/tributary-plays-XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
 static const char plays[] =
     "Ann:\nabc\nNo "
     "name:\n\nBob:\n0123456789\n\nAnn:\nde~\n\nBob:\nABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop\n";
@@ -46,8 +23,8 @@ static void test_samples(void **state) {
     (void)state;
     struct trib_dataset *dataset = NULL;
     struct trib_error err = {0};
-    put(plays);
-    if (trib_dataset_open("shakespeare(4, 2)", folder, &dataset, NULL, &err) != TRIB_OK)
+    folder_put_text("input.txt", plays);
+    if (trib_dataset_open("shakespeare(4, 2)", folder_path(), &dataset, NULL, &err) != TRIB_OK)
         fail_msg("%s", err.text);
     const struct trib_split *train = trib_dataset_train(dataset), *test = trib_dataset_test(dataset);
     assert_int_equal(trib_dataset_users(dataset), 2);
@@ -82,14 +59,14 @@ static void test_refusals(void **state) {
     (void)state;
     struct trib_dataset *dataset = NULL;
     struct trib_error err = {0};
-    put("nothing here\n");
-    assert_int_equal(trib_dataset_open("shakespeare", folder, &dataset, NULL, &err), TRIB_INVALID);
+    folder_put_text("input.txt", "nothing here\n");
+    assert_int_equal(trib_dataset_open("shakespeare", folder_path(), &dataset, NULL, &err), TRIB_INVALID);
     assert_non_null(strstr(err.text, "no speech"));
-    put(plays);
-    assert_int_equal(trib_dataset_open("shakespeare", folder, &dataset, NULL, &err), TRIB_INVALID);
+    folder_put_text("input.txt", plays);
+    assert_int_equal(trib_dataset_open("shakespeare", folder_path(), &dataset, NULL, &err), TRIB_INVALID);
     assert_non_null(strstr(err.text, "no role speaks 80"));
-    put("");
-    assert_int_equal(trib_dataset_open("shakespeare", folder, &dataset, NULL, &err), TRIB_CORRUPT);
+    folder_put_text("input.txt", "");
+    assert_int_equal(trib_dataset_open("shakespeare", folder_path(), &dataset, NULL, &err), TRIB_CORRUPT);
 }
 
 /* A role that repeats itself is predicted nearly always by the gru, and no augmentation turns letters. */
@@ -99,9 +76,9 @@ static void test_char_gru_learns(void **state) {
     size_t used = (size_t)snprintf(text, sizeof text, "Echo:\n");
     while (used + 30 < sizeof text)
         used += (size_t)snprintf(text + used, sizeof text - used, "aab baa cab. ");
-    put(text);
+    folder_put_text("input.txt", text);
     struct trib_dataset *dataset = NULL;
-    assert_int_equal(trib_dataset_open("shakespeare(8, 3)", folder, &dataset, NULL, NULL), TRIB_OK);
+    assert_int_equal(trib_dataset_open("shakespeare(8, 3)", folder_path(), &dataset, NULL, NULL), TRIB_OK);
     struct trib_shape shape = trib_dataset_shape(dataset);
     struct trib_net *net = NULL;
     struct trib_workspace *workspace = NULL;
@@ -154,9 +131,9 @@ static void test_the_plays(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_samples, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_char_gru_learns, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_samples, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_refusals, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_char_gru_learns, folder_setup, folder_teardown),
         cmocka_unit_test(test_the_plays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

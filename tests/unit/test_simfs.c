@@ -1,5 +1,4 @@
 /* The simulated disk: what is durable on it, and the figures that its header names. */
-#include "shared/base/clock.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/ledger_kit.h"
 #include "tests/support/simfs.h"
@@ -8,6 +7,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <time.h>
 
 static int open_file(struct simfs *fs, const char *path, int flags) {
     const struct trib_file_ops *files = simfs_files(fs);
@@ -216,7 +216,14 @@ static void test_seeded(void **state) {
     assert_int_equal(operations[0], operations[1]);
 }
 
-/* Figures for simfs.h; the limits are wide enough for sanitisers on a busy machine. */
+/* Of this process alone, whoever else is busy. */
+static uint64_t processor_us(void) {
+    struct timespec t;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+/* Figures for simfs.h; the limits are wide enough for sanitisers. */
 static void test_speed(void **state) {
     (void)state;
     enum { STORES = 100, COMMITS = 2000 };
@@ -224,20 +231,20 @@ static void test_speed(void **state) {
     simfs_format(template, path, 1024);
     struct opened o = open_on(template);
     close_it(&o);
-    uint64_t began = trib_clock_us();
+    uint64_t began = processor_us();
     for (uint64_t i = 0; i < STORES; i++) {
         struct simfs *fs = simfs_copy(template, i);
         o = open_on(fs);
         close_it(&o);
         simfs_free(&fs);
     }
-    uint64_t opened = trib_clock_us();
+    uint64_t opened = processor_us();
     o = open_on(template);
     put(&o, kit_start(1));
     put(&o, kit_peer("edge", 7, 1));
-    uint64_t writing = trib_clock_us();
+    uint64_t writing = processor_us();
     for (uint64_t i = 0; i < COMMITS; i++) put(&o, kit_verdict("edge", i + 1, 0, 0, 0));
-    uint64_t written = trib_clock_us();
+    uint64_t written = processor_us();
     close_it(&o);
     uint64_t open_us = (opened - began) / STORES, commit_us = (written - writing) / COMMITS;
     print_message("copy, open, close: %d us; commit of one record: %d us\n", (int)open_us, (int)commit_us);

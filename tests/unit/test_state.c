@@ -94,7 +94,8 @@ static void publish(struct trib_state *state) {
     if (!state->exact_next) {
         struct trib_model_reader reader;
         struct trib_source source = trib_state_source(state, true, &reader);
-        assert_int_equal(trib_codec_encode(state->codec_pub, &source, &record.payload, NULL), TRIB_OK);
+        assert_int_equal(
+            trib_codec_encode(trib_ladder_top(state->ladder_pub), &source, &record.payload, NULL), TRIB_OK);
         trib_digest_chain(state->bases[state->base_count - 1].chain, trib_blob_data(record.payload),
                           trib_blob_size(record.payload), record.chain);
         record.present |= (uint64_t)1 << TRIB_R_CHAIN;
@@ -106,7 +107,8 @@ static void publish(struct trib_state *state) {
 static void forward(struct trib_state *state) {
     struct trib_record record = {.kind = TRIB_REC_FORWARD};
     struct trib_source source = trib_source_floats(state->own, N);
-    assert_int_equal(trib_codec_encode(state->codec_out, &source, &record.payload, NULL), TRIB_OK);
+    assert_int_equal(trib_codec_encode(trib_ladder_top(state->ladder_out), &source, &record.payload, NULL),
+                     TRIB_OK);
     trib_rec_set(&record, NUMBER, number, state->next_number);
     trib_rec_set(&record, BASE, base_version, trib_histogram_base(&state->gathered.histogram));
     trib_rec_set(&record, SAMPLES, samples, state->gathered.samples);

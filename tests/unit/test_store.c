@@ -13,43 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int setup(void **state) {
-    static struct kit kit;
-    kit_init(&kit);
-    *state = &kit;
-    return 0;
-}
-
-static int teardown(void **state) {
-    kit_release(*state);
-    return 0;
-}
-
-static struct trib_store *open_with(const struct kit *kit, struct trib_store_options options) {
-    struct trib_store *store = NULL;
-    struct trib_error err = {0};
-    options.path = kit->path;
-    if (trib_store_open(&options, &store, &err) != TRIB_OK) fail_msg("%s", err.text);
-    return store;
-}
-
 static struct trib_store *open_store(const struct kit *kit) {
-    return open_with(kit, (struct trib_store_options){.segment_bytes = 4000});
-}
-
-static void write_records(struct trib_store *store, size_t count, size_t bytes) {
-    struct trib_error err = {0};
-    if (kit_write(store, count, bytes, &err) != TRIB_OK) fail_msg("%s", err.text);
-}
-
-static void expect_recovered(struct trib_store *store, uint64_t checkpoint, uint64_t last, size_t bytes) {
-    struct kit_seen seen;
-    struct trib_error err = {0};
-    if (kit_recover(store, bytes, &seen, &err) != TRIB_OK) fail_msg("%s", err.text);
-    assert_false(seen.wrong);
-    assert_int_equal(seen.checkpoint, checkpoint);
-    assert_int_equal(seen.count, last - checkpoint);
-    if (last > checkpoint) assert_int_equal(seen.last, last);
+    return kit_open(kit, (struct trib_store_options){.segment_bytes = 4000});
 }
 
 static void expect_refused(const struct kit *kit, enum trib_status status, const char *words) {
@@ -68,29 +33,23 @@ static void sql(const struct kit *kit, const char *text) {
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static bool exists(const struct kit *kit, const char *name) {
-    char path[KIT_PATH];
-    kit_file(kit, name, path);
-    return access(path, F_OK) == 0;
-}
-
 static void test_groups_come_back(void **state) {
     for (int durability = TRIB_DURABLE_FULL; durability <= TRIB_DURABLE_NONE; durability++) {
         kit_clear(*state);
         struct trib_store_options options = {.durability = (enum trib_durability)durability,
                                              .segment_bytes = 4000};
-        struct trib_store *store = open_with(*state, options);
+        struct trib_store *store = kit_open(*state, options);
         assert_int_equal(trib_store_position(store), 0);
-        expect_recovered(store, 0, 0, 500);
-        for (size_t group = 1; group <= 12; group++) write_records(store, group, 500);
-        write_records(store, 200, 500); /* more than fit in one call */
+        kit_expect(store, 0, 0, 500);
+        for (size_t group = 1; group <= 12; group++) kit_write_well(store, group, 500);
+        kit_write_well(store, 200, 500); /* more than fit in one call */
         assert_int_equal(trib_store_position(store), 278);
-        expect_recovered(store, 0, 278, 500);
+        kit_expect(store, 0, 278, 500);
         trib_store_close(&store);
-        store = open_with(*state, options);
+        store = kit_open(*state, options);
         assert_int_equal(trib_store_position(store), 278);
-        write_records(store, 4, 500);
-        expect_recovered(store, 0, 282, 500);
+        kit_write_well(store, 4, 500);
+        kit_expect(store, 0, 282, 500);
         trib_store_close(&store);
     }
 }
@@ -112,30 +71,30 @@ static void test_empty_payload_is_a_payload(void **state) {
 static void test_checkpoint_replaces_rows(void **state) {
     struct trib_error err = {0};
     struct trib_store *store = open_store(*state);
-    write_records(store, 30, 900);
-    assert_true(exists(*state, "segments/0000000000000001.seg"));
+    kit_write_well(store, 30, 900);
+    assert_true(kit_exists(*state, "segments/0000000000000001.seg"));
     assert_int_equal(kit_checkpoint(store, 28, 700000, &err), TRIB_OK);
-    assert_false(exists(*state, "segments/0000000000000001.seg"));
-    expect_recovered(store, 28, 30, 900);
-    write_records(store, 5, 900);
+    assert_false(kit_exists(*state, "segments/0000000000000001.seg"));
+    kit_expect(store, 28, 30, 900);
+    kit_write_well(store, 5, 900);
     trib_store_close(&store);
     store = open_store(*state);
-    expect_recovered(store, 28, 35, 900);
+    kit_expect(store, 28, 35, 900);
     assert_int_equal(kit_checkpoint(store, 35, 10, &err), TRIB_OK);
-    assert_false(exists(*state, "checkpoints/0000000000000001.ckp"));
-    assert_true(exists(*state, "checkpoints/0000000000000002.ckp"));
+    assert_false(kit_exists(*state, "checkpoints/0000000000000001.ckp"));
+    assert_true(kit_exists(*state, "checkpoints/0000000000000002.ckp"));
     trib_store_close(&store);
     for (int i = 0; i < 2; i++) { /* no rows at all: the position is the checkpoint's */
         store = open_store(*state);
         assert_int_equal(trib_store_position(store), 35);
-        expect_recovered(store, 35, 35, 900);
+        kit_expect(store, 35, 35, 900);
         trib_store_close(&store);
     }
     store = open_store(*state);
-    write_records(store, 3, 900);
+    kit_write_well(store, 3, 900);
     trib_store_close(&store);
     store = open_store(*state);
-    expect_recovered(store, 35, 38, 900);
+    kit_expect(store, 35, 38, 900);
     trib_store_close(&store);
 }
 
@@ -151,20 +110,20 @@ static ino_t inode(const struct kit *kit, const char *name) {
 static void test_segment_is_written_over(void **state) {
     struct trib_error err = {0};
     struct trib_store *store = open_store(*state);
-    write_records(store, 18, 900); /* three segments */
-    assert_true(exists(*state, "segments/0000000000000003.seg"));
+    kit_write_well(store, 18, 900); /* three segments */
+    assert_true(kit_exists(*state, "segments/0000000000000003.seg"));
     ino_t first = inode(*state, "segments/0000000000000001.seg");
     assert_int_equal(kit_checkpoint(store, 18, 1000, &err), TRIB_OK);
     assert_int_equal(inode(*state, "segments/0000000000000001.spare"), first);
-    assert_false(exists(*state, "segments/0000000000000002.spare")); /* one is kept */
-    assert_false(exists(*state, "segments/0000000000000002.seg"));
+    assert_false(kit_exists(*state, "segments/0000000000000002.spare")); /* one is kept */
+    assert_false(kit_exists(*state, "segments/0000000000000002.seg"));
     trib_store_close(&store);
     store = open_store(*state); /* all segments without rows have gone, the spare has not */
-    expect_recovered(store, 18, 18, 900);
-    write_records(store, 2, 900);
+    kit_expect(store, 18, 18, 900);
+    kit_write_well(store, 2, 900);
     assert_int_equal(inode(*state, "segments/0000000000000004.seg"), first);
-    assert_false(exists(*state, "segments/0000000000000001.spare"));
-    expect_recovered(store, 18, 20, 900);
+    assert_false(kit_exists(*state, "segments/0000000000000001.spare"));
+    kit_expect(store, 18, 20, 900);
     char path[KIT_PATH];
     kit_file(*state, "segments/0000000000000004.seg", path);
     long before = kit_size(path);
@@ -173,23 +132,23 @@ static void test_segment_is_written_over(void **state) {
     trib_store_close(&store);
     store = open_store(*state);
     assert_true(kit_size(path) < before); /* cut to what has rows */
-    expect_recovered(store, 18, 20, 900);
-    write_records(store, 9, 900);
+    kit_expect(store, 18, 20, 900);
+    kit_write_well(store, 9, 900);
     trib_store_close(&store);
     store = open_store(*state);
-    expect_recovered(store, 18, 29, 900);
+    kit_expect(store, 18, 29, 900);
     trib_store_close(&store);
 }
 
 static void test_checkpoint_twice_at_one_position(void **state) {
     struct trib_error err = {0};
     struct trib_store *store = open_store(*state);
-    write_records(store, 5, 100);
+    kit_write_well(store, 5, 100);
     assert_int_equal(kit_checkpoint(store, 5, 1000, &err), TRIB_OK);
     assert_int_equal(kit_checkpoint(store, 5, 2000, &err), TRIB_OK);
     trib_store_close(&store);
     store = open_store(*state);
-    expect_recovered(store, 5, 5, 100);
+    kit_expect(store, 5, 5, 100);
     trib_store_close(&store);
 }
 
@@ -197,17 +156,17 @@ static void test_abandoned_checkpoint(void **state) {
     struct trib_error err = {0};
     struct trib_store *store = open_store(*state);
     struct trib_sink sink;
-    write_records(store, 5, 100);
+    kit_write_well(store, 5, 100);
     assert_int_equal(trib_store_checkpoint_begin(store, 3, &sink, &err), TRIB_OK);
     assert_int_equal(sink.write(sink.ctx, "half", 4, &err), TRIB_OK);
-    write_records(store, 2, 100);
+    kit_write_well(store, 2, 100);
     trib_store_checkpoint_abort(store);
-    expect_recovered(store, 0, 7, 100);
+    kit_expect(store, 0, 7, 100);
     assert_int_equal(trib_store_checkpoint_begin(store, 3, &sink, &err), TRIB_OK);
     trib_store_close(&store); /* drops it */
-    assert_false(exists(*state, "checkpoints/0000000000000001.tmp"));
+    assert_false(kit_exists(*state, "checkpoints/0000000000000001.tmp"));
     store = open_store(*state);
-    expect_recovered(store, 0, 7, 100);
+    kit_expect(store, 0, 7, 100);
     trib_store_close(&store);
 }
 
@@ -225,7 +184,7 @@ static void test_second_process_is_refused(void **state) {
 static void test_newer_segment_is_left_alone(void **state) {
     const struct kit *kit = *state;
     struct trib_store *store = open_store(kit);
-    write_records(store, 3, 10);
+    kit_write_well(store, 3, 10);
     trib_store_close(&store);
     char path[512], version = '2';
     kit_file(kit, "segments/0000000000000001.seg", path);
@@ -239,7 +198,7 @@ static void test_newer_segment_is_left_alone(void **state) {
 static void test_newer_schema_is_left_alone(void **state) {
     const struct kit *kit = *state;
     struct trib_store *store = open_store(kit);
-    write_records(store, 3, 10);
+    kit_write_well(store, 3, 10);
     trib_store_close(&store);
     sql(kit, "PRAGMA user_version = 1000");
     char before[20000], after[20000];
@@ -266,7 +225,7 @@ static void test_foreign_files_are_refused(void **state) {
 
 static void test_flipped_row(void **state) {
     struct trib_store *store = open_store(*state);
-    write_records(store, 9, 100);
+    kit_write_well(store, 9, 100);
     trib_store_close(&store);
     sql(*state, "UPDATE journal SET offset = offset - 1 WHERE position = 7");
     expect_refused(*state, TRIB_CORRUPT, "position 7 is damaged");
@@ -279,7 +238,7 @@ static void test_flipped_row(void **state) {
 
 static void test_lost_rows_are_noticed(void **state) {
     struct trib_store *store = open_store(*state);
-    for (int i = 0; i < 4; i++) write_records(store, 2, 100);
+    for (int i = 0; i < 4; i++) kit_write_well(store, 2, 100);
     trib_store_close(&store);
     sql(*state, "DELETE FROM journal WHERE position > 4");
     expect_refused(*state, TRIB_CORRUPT, "rows were lost");
@@ -305,8 +264,8 @@ static void test_damaged_segments(void **state) {
     const struct kit *kit = *state;
     char path[KIT_PATH];
     kit_file(kit, "segments/0000000000000001.seg", path);
-    struct trib_store *store = open_with(kit, (struct trib_store_options){.segment_bytes = 1 << 20});
-    write_records(store, 8, 100);
+    struct trib_store *store = kit_open(kit, (struct trib_store_options){.segment_bytes = 1 << 20});
+    kit_write_well(store, 8, 100);
     trib_store_close(&store);
     kit_flip(path, -1); /* last byte of position 8 */
     expect_damage(kit, 8, 100);
@@ -329,7 +288,7 @@ static void test_damaged_checkpoint(void **state) {
     char path[KIT_PATH];
     kit_file(kit, "checkpoints/0000000000000001.ckp", path);
     struct trib_store *store = open_store(kit);
-    write_records(store, 4, 100);
+    kit_write_well(store, 4, 100);
     assert_int_equal(kit_checkpoint(store, 4, 300000, &err), TRIB_OK);
     trib_store_close(&store);
     kit_flip(path, 299999);
@@ -347,17 +306,17 @@ static void test_tail_without_rows_is_cut(void **state) {
     const struct kit *kit = *state;
     char path[KIT_PATH];
     kit_file(kit, "segments/0000000000000001.seg", path);
-    struct trib_store *store = open_with(kit, (struct trib_store_options){0});
-    write_records(store, 4, 100);
+    struct trib_store *store = kit_open(kit, (struct trib_store_options){0});
+    kit_write_well(store, 4, 100);
     long size = kit_size(path);
-    write_records(store, 3, 100);
+    kit_write_well(store, 3, 100);
     trib_store_close(&store);
     sql(kit, "DELETE FROM journal WHERE position > 4");
     assert_true(kit_size(path) > size);
-    store = open_with(kit, (struct trib_store_options){0});
+    store = kit_open(kit, (struct trib_store_options){0});
     assert_int_equal(kit_size(path), size);
-    write_records(store, 9, 100);
-    expect_recovered(store, 0, 13, 100);
+    kit_write_well(store, 9, 100);
+    kit_expect(store, 0, 13, 100);
     trib_store_close(&store);
 }
 
@@ -405,33 +364,33 @@ static void test_disk_full_in_segment(void **state) {
     files.ctx = &left;
     files.write = disk_full;
     struct trib_error err = {0};
-    struct trib_store *store = open_with(kit, (struct trib_store_options){.files = &files});
-    write_records(store, 4, 1000);
+    struct trib_store *store = kit_open(kit, (struct trib_store_options){.files = &files});
+    kit_write_well(store, 4, 1000);
     assert_int_equal(kit_write(store, 4, 1000, &err), TRIB_IO);
     assert_non_null(strstr(err.text, "No space left on device"));
     assert_int_equal(trib_store_position(store), 4);
-    expect_recovered(store, 0, 4, 1000); /* what is durable can be read all the same */
+    kit_expect(store, 0, 4, 1000); /* what is durable can be read all the same */
     struct trib_store_options probed = {.path = kit->path, .files = &files};
     assert_int_equal(trib_store_probe(&probed, 100000, &err), TRIB_IO);
     assert_non_null(strstr(err.text, "No space left on device"));
     left = 1 << 20;
     assert_int_equal(trib_store_probe(&probed, 100000, &err), TRIB_OK);
-    assert_false(exists(kit, "store.probe"));
+    assert_false(kit_exists(kit, "store.probe"));
     assert_int_equal(kit_write(store, 1, 10, &err), TRIB_IO);
     assert_non_null(strstr(err.text, "opened again"));
     struct trib_sink sink; /* of the state, which has the records that failed */
     assert_int_equal(trib_store_checkpoint_begin(store, 8, &sink, &err), TRIB_IO);
     trib_store_close(&store);
-    store = open_with(kit, (struct trib_store_options){.files = &files});
-    expect_recovered(store, 0, 4, 1000);
-    write_records(store, 4, 1000);
-    expect_recovered(store, 0, 8, 1000);
+    store = kit_open(kit, (struct trib_store_options){.files = &files});
+    kit_expect(store, 0, 4, 1000);
+    kit_write_well(store, 4, 1000);
+    kit_expect(store, 0, 8, 1000);
     left = 100;
     assert_int_equal(kit_checkpoint(store, 8, 5000, &err), TRIB_IO); /* harmless */
     left = 1 << 20;
-    write_records(store, 1, 1000);
+    kit_write_well(store, 1, 1000);
     assert_int_equal(kit_checkpoint(store, 8, 5000, &err), TRIB_OK);
-    expect_recovered(store, 8, 9, 1000);
+    kit_expect(store, 8, 9, 1000);
     trib_store_close(&store);
 }
 
@@ -464,7 +423,7 @@ static void test_database_full(void **state) {
     struct trib_error err = {0};
     struct probe probe = {.limit = true};
     struct trib_store_options options = {.projection = {&probe, probe_open, probe_write, probe_close}};
-    struct trib_store *store = open_with(*state, options);
+    struct trib_store *store = kit_open(*state, options);
     enum trib_status status = TRIB_OK;
     uint64_t good = 0;
     while (good < 10000 && (status = kit_write(store, 10, 10, &err)) == TRIB_OK) good += 10;
@@ -473,8 +432,8 @@ static void test_database_full(void **state) {
     trib_store_close(&store);
     assert_int_equal(probe.closed, 1);
     probe.limit = false;
-    store = open_with(*state, options);
-    expect_recovered(store, 0, good, 10);
+    store = kit_open(*state, options);
+    kit_expect(store, 0, good, 10);
     int64_t rows = 0;
     assert_int_equal(trib_sql_number(probe.db, "SELECT count(*) FROM seen", 0, &rows, &err), TRIB_OK);
     assert_int_equal(rows, good); /* the projection is in the same transaction */
@@ -485,13 +444,13 @@ static void test_reader_beside_writer(void **state) {
     const struct kit *kit = *state;
     struct trib_error err = {0};
     struct trib_store *store = open_store(kit);
-    write_records(store, 5, 10);
+    kit_write_well(store, 5, 10);
     sqlite3 *reader = NULL;
     int64_t rows = 0;
     assert_int_equal(sqlite3_open_v2(kit->path, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
     assert_int_equal(trib_sql_number(reader, "SELECT count(*) FROM journal", 0, &rows, &err), TRIB_OK);
     assert_int_equal(rows, 5);
-    write_records(store, 5, 10);
+    kit_write_well(store, 5, 10);
     assert_int_equal(trib_sql_number(reader, "SELECT count(*) FROM journal", 0, &rows, &err), TRIB_OK);
     assert_int_equal(rows, 10);
     assert_int_equal(sqlite3_close(reader), SQLITE_OK);
@@ -505,16 +464,16 @@ static void test_commits_write_little(void **state) {
     char wal[600];
     struct stat before, after;
     struct trib_store *store = open_store(kit);
-    write_records(store, 1, 10);
+    kit_write_well(store, 1, 10);
     (void)snprintf(wal, sizeof wal, "%s-wal", kit->path);
     assert_int_equal(stat(wal, &before), 0);
-    for (size_t i = 0; i < COMMITS; i++) write_records(store, 1, 10);
+    for (size_t i = 0; i < COMMITS; i++) kit_write_well(store, 1, 10);
     assert_int_equal(stat(wal, &after), 0);
     assert_in_range(after.st_size - before.st_size, COMMITS, (long)COMMITS * MOST_EACH);
     trib_store_close(&store);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -8,47 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int setup(void **state) {
-    static struct kit kit;
-    kit_init(&kit);
-    *state = &kit;
-    return 0;
-}
-
-static int teardown(void **state) {
-    kit_release(*state);
-    return 0;
-}
-
-static struct trib_store *open_with(const struct kit *kit, struct trib_store_options options) {
-    struct trib_store *store = NULL;
-    struct trib_error err = {0};
-    options.path = kit->path;
-    if (trib_store_open(&options, &store, &err) != TRIB_OK) fail_msg("%s", err.text);
-    return store;
-}
-
-static void write_records(struct trib_store *store, size_t count, size_t bytes) {
-    struct trib_error err = {0};
-    if (kit_write(store, count, bytes, &err) != TRIB_OK) fail_msg("%s", err.text);
-}
-
-static void expect_recovered(struct trib_store *store, uint64_t checkpoint, uint64_t last, size_t bytes) {
-    struct kit_seen seen;
-    struct trib_error err = {0};
-    if (kit_recover(store, bytes, &seen, &err) != TRIB_OK) fail_msg("%s", err.text);
-    assert_false(seen.wrong);
-    assert_int_equal(seen.checkpoint, checkpoint);
-    assert_int_equal(seen.count, last - checkpoint);
-    if (last > checkpoint) assert_int_equal(seen.last, last);
-}
-
-static bool exists(const struct kit *kit, const char *name) {
-    char path[KIT_PATH];
-    kit_file(kit, name, path);
-    return access(path, F_OK) == 0;
-}
-
 static int64_t number_in(const struct kit *kit, const char *text) {
     sqlite3 *db = NULL;
     int64_t out = 0;
@@ -63,9 +22,9 @@ static int64_t number_in(const struct kit *kit, const char *text) {
 static struct trib_store *with_history(const struct kit *kit, uint64_t keep) {
     struct trib_error err = {0};
     struct trib_store *store =
-        open_with(kit, (struct trib_store_options){.segment_bytes = 4000, .keep_checkpoints = keep});
+        kit_open(kit, (struct trib_store_options){.segment_bytes = 4000, .keep_checkpoints = keep});
     for (uint64_t position = 10; position <= 40; position += 10) {
-        write_records(store, 10, 500);
+        kit_write_well(store, 10, 500);
         if (kit_checkpoint(store, position - 2, 1000, &err) != TRIB_OK) fail_msg("%s", err.text);
     }
     return store;
@@ -78,12 +37,12 @@ static void test_kept_checkpoints(void **state) {
     assert_int_equal(number_in(kit, "SELECT min(position) FROM journal"), 29);
     assert_int_equal(number_in(kit, "SELECT min(position) FROM checkpoints"), 28);
     assert_int_equal(number_in(kit, "SELECT count(*) FROM checkpoints"), 2);
-    assert_false(exists(kit, "checkpoints/0000000000000002.ckp"));
-    assert_true(exists(kit, "checkpoints/0000000000000003.ckp"));
-    assert_false(exists(kit, "segments/0000000000000001.seg"));
-    store = open_with(kit, (struct trib_store_options){.segment_bytes = 4000, .keep_checkpoints = 2});
-    assert_true(exists(kit, "checkpoints/0000000000000003.ckp"));
-    expect_recovered(store, 38, 40, 500);
+    assert_false(kit_exists(kit, "checkpoints/0000000000000002.ckp"));
+    assert_true(kit_exists(kit, "checkpoints/0000000000000003.ckp"));
+    assert_false(kit_exists(kit, "segments/0000000000000001.seg"));
+    store = kit_open(kit, (struct trib_store_options){.segment_bytes = 4000, .keep_checkpoints = 2});
+    assert_true(kit_exists(kit, "checkpoints/0000000000000003.ckp"));
+    kit_expect(store, 38, 40, 500);
     trib_store_close(&store);
 }
 
@@ -113,14 +72,14 @@ static void test_replay(void **state) {
     uint64_t positions[8] = {0}, *next = positions;
     struct trib_store *writer = with_history(kit, TRIB_KEEP_ALL), *store = writer;
     for (int kind = 0; kind < 2; kind++) { /* by the writer, and by a reader beside it */
-        if (kind == 1) store = open_with(kit, (struct trib_store_options){.read_only = true});
+        if (kind == 1) store = kit_open(kit, (struct trib_store_options){.read_only = true});
         assert_int_equal(trib_store_position(store), 40);
         expect_replay(store, 0, UINT64_MAX, 40);
         expect_replay(store, 0, 17, 17);
         expect_replay(store, 8, 8, 8);
         expect_replay(store, 8, 29, 29);
         expect_replay(store, 18, UINT64_MAX, 40);
-        expect_recovered(store, 38, 40, 500);
+        kit_expect(store, 38, 40, 500);
         assert_int_equal(kit_replay(store, 9, 20, 500, &seen, &err), TRIB_NOT_FOUND);
         assert_int_equal(kit_replay(store, 8, 41, 500, &seen, &err), TRIB_NOT_FOUND);
         assert_non_null(strstr(err.text, "ends at position 40"));
@@ -129,7 +88,7 @@ static void test_replay(void **state) {
         assert_int_equal(next - positions, 4);
         for (uint64_t i = 0; i < 4; i++) assert_int_equal(positions[i], 10 * i + 8);
     }
-    write_records(writer, 5, 500);
+    kit_write_well(writer, 5, 500);
     expect_replay(store, 38, UINT64_MAX, 45); /* what is there now */
     trib_store_close(&store);
     trib_store_close(&writer);
@@ -167,7 +126,7 @@ static void test_replay_of_what_goes(void **state) {
     const struct kit *kit = *state;
     struct trib_error err = {0};
     struct beside beside = {.writer = with_history(kit, 2)};
-    struct trib_store *reader = open_with(kit, (struct trib_store_options){.read_only = true});
+    struct trib_store *reader = kit_open(kit, (struct trib_store_options){.read_only = true});
     enum trib_status status =
         trib_store_replay(reader, 28, UINT64_MAX, skip_checkpoint, checkpoint_beside, &beside, &err);
     assert_int_equal(status, TRIB_AGAIN);
@@ -186,11 +145,11 @@ static void test_read_only_makes_nothing(void **state) {
     struct trib_store *store = NULL;
     struct trib_store_options options = {.path = kit->path, .read_only = true};
     assert_int_equal(trib_store_open(&options, &store, &err), TRIB_IO);
-    assert_false(exists(kit, "store.lock"));
-    assert_false(exists(kit, "journal.db"));
+    assert_false(kit_exists(kit, "store.lock"));
+    assert_false(kit_exists(kit, "journal.db"));
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -2,7 +2,9 @@
 #include "shared/base/alloc.h"
 #include "shared/learn/dataset.h"
 #include "shared/learn/partition.h"
+#include "shared/learn/task.h"
 #include "shared/learn/train.h"
+#include "tests/support/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,36 +15,12 @@
 
 #include <cmocka.h>
 
-static char folder[64];
-
-static void put(const char *text) {
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/t.csv", folder);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static int setup(void **state) {
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/tributary-table-XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
 #define SPEC "csv(t.csv, target=y, features=a h%4 w#, user=who, test=0.25, shuffle=false"
 
 static struct trib_dataset *open_set(const char *spec, const char **source) {
     struct trib_dataset *dataset = NULL;
     struct trib_error err = {0};
-    if (trib_dataset_open(spec, folder, &dataset, source, &err) != TRIB_OK)
+    if (trib_dataset_open(spec, folder_path(), &dataset, source, &err) != TRIB_OK)
         fail_msg("%s: %s", spec, err.text);
     return dataset;
 }
@@ -50,8 +28,8 @@ static struct trib_dataset *open_set(const char *spec, const char **source) {
 static void refused(const char *text, const char *spec, const char *says) {
     struct trib_dataset *dataset = NULL;
     struct trib_error err = {0};
-    put(text);
-    assert_int_not_equal(trib_dataset_open(spec, folder, &dataset, NULL, &err), TRIB_OK);
+    folder_put_text("t.csv", text);
+    assert_int_not_equal(trib_dataset_open(spec, folder_path(), &dataset, NULL, &err), TRIB_OK);
     assert_null(dataset);
     if (strstr(err.text, says) == NULL) fail_msg("'%s' lacks '%s'", err.text, says);
 }
@@ -72,7 +50,7 @@ static void near(float a, double b) {
 /* By hand: a is 1, 5, 3 in training, mean 3 and variance 8/3; y is 1, 3, 5, 3, mean 3 and variance 2. */
 static void test_columns(void **state) {
     (void)state;
-    put(good);
+    folder_put_text("t.csv", good);
     const char *source;
     struct trib_dataset *dataset = open_set(SPEC ")", &source);
     const struct trib_split *train = trib_dataset_train(dataset), *test = trib_dataset_test(dataset);
@@ -127,10 +105,10 @@ static void test_refusals(void **state) {
 static void test_memory(void **state) {
     (void)state;
     struct trib_dataset *dataset = NULL;
-    put(good);
+    folder_put_text("t.csv", good);
     for (long n = 0;; n++) {
         trib_alloc_fail_after(n);
-        enum trib_status status = trib_dataset_open(SPEC ")", folder, &dataset, NULL, NULL);
+        enum trib_status status = trib_dataset_open(SPEC ")", folder_path(), &dataset, NULL, NULL);
         trib_alloc_fail_after(-1);
         if (status == TRIB_OK) break;
         assert_int_equal(status, TRIB_NOMEM);
@@ -185,7 +163,7 @@ static void test_regression(void **state) {
         int a = i * 37 % 101, b = i * 53 % 89;
         used += (size_t)snprintf(text + used, sizeof text - used, "%d,%d,%d\n", a, b, 3 * a - 2 * b + 10);
     }
-    put(text);
+    folder_put_text("t.csv", text);
     struct trib_dataset *dataset = open_set("csv(t.csv, target=y, features=a b)", NULL);
     struct fit f = fit(dataset, "softmax", 5);
     assert_true(f.explained > 0.999 && f.at_start < 0.99);
@@ -240,12 +218,36 @@ static void test_beijing(void **state) {
     trib_dataset_free(&dataset);
 }
 
+/* Where numbers are predicted there are no classes to tell of. */
+static void test_labels(void **state) {
+    (void)state;
+    for (size_t classes = 0; classes <= 8; classes += 8) {
+        char text[200];
+        struct trib_plan plan = {0};
+        struct trib_task task;
+        struct trib_error err = {0};
+        uint64_t counts[8];
+        folder_put_text("t.csv", good);
+        (void)snprintf(text, sizeof text,
+                       "model: softmax\ndata.set: csv(t.csv, target=y, features=a, test=0.4, shuffle=false, "
+                       "classes=%zu)\ndata.partition: iid\ndata.devices: 1\n",
+                       classes);
+        if (trib_plan_read(text, strlen(text), "test", &plan, &err) != TRIB_OK) fail_msg("%s", err.text);
+        if (trib_task_open(&task, &plan, folder_path(), true, &err) != TRIB_OK) fail_msg("%s", err.text);
+        assert_int_equal(trib_task_labels(&task, 0, counts, 8), classes);
+        if (classes > 0) assert_int_equal(counts[3], 1);
+        trib_task_close(&task);
+        trib_options_release(trib_plan_options, trib_plan_option_count, &plan);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_columns, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_regression, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_columns, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_refusals, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_memory, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_regression, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_labels, folder_setup, folder_teardown),
         cmocka_unit_test(test_gradient_of_values),
         cmocka_unit_test(test_beijing),
     };

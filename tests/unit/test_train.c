@@ -62,6 +62,45 @@ static double accuracy(struct job *job) {
     return value;
 }
 
+/* The gradient of the held-out loss: a small step against it lowers the loss by |g|^2 times the step. */
+static void test_held_out_gradient(void **state) {
+    (void)state;
+    struct job job;
+    start(&job, "softmax");
+    size_t test = trib_dataset_test(sample)->count;
+    float *gradient = trib_alloc_floats(job.count);
+    double before, after, unused, squares = 0;
+    const uint64_t few = 150; /* a batch and a half; fewer than are looked at at most */
+    assert_true(test >= few);
+    assert_int_equal(
+        trib_evaluate_gradient(job.net, job.workspace, sample, job.parameters, few, gradient, NULL, NULL),
+        TRIB_OK);
+    assert_int_equal(
+        trib_evaluate(job.net, job.workspace, sample, job.parameters, few, &before, &unused, NULL, NULL),
+        TRIB_OK);
+    for (size_t i = 0; i < job.count; i++) squares += (double)gradient[i] * (double)gradient[i];
+    const double step = 1e-3;
+    for (size_t i = 0; i < job.count; i++) job.parameters[i] -= (float)(step * (double)gradient[i]);
+    assert_int_equal(
+        trib_evaluate(job.net, job.workspace, sample, job.parameters, few, &after, &unused, NULL, NULL),
+        TRIB_OK);
+    double found = (before - after) / step;
+    if (!(fabs(found - squares) < 0.02 * squares)) fail_msg("fell by %g, expected %g", found, squares);
+    assert_int_equal(
+        trib_evaluate_gradient(job.net, job.workspace, sample, job.parameters, 0, gradient, NULL, NULL),
+        TRIB_OK);
+    atomic_bool stop = true;
+    assert_int_equal(
+        trib_evaluate_gradient(job.net, job.workspace, sample, job.parameters, 0, gradient, &stop, NULL),
+        TRIB_AGAIN);
+    job.parameters[0] = NAN;
+    assert_int_equal(
+        trib_evaluate_gradient(job.net, job.workspace, sample, job.parameters, 0, gradient, NULL, NULL),
+        TRIB_INVALID);
+    trib_free(gradient);
+    finish(&job);
+}
+
 static void test_softmax_learns(void **state) {
     (void)state;
     struct job job;
@@ -218,6 +257,58 @@ static void test_counts(void **state) {
     finish(&job);
 }
 
+/* Of more samples than the workspace takes at once: the same step, in pieces. */
+static void test_batch_in_pieces(void **state) {
+    (void)state;
+    struct job job;
+    start(&job, "cnn-small");
+    struct trib_workspace *whole = NULL;
+    assert_int_equal(trib_workspace_new(job.net, 250, &whole, NULL), TRIB_OK);
+    float *p = trib_alloc_floats(job.count);
+    memcpy(p, job.parameters, job.count * sizeof *p);
+    job.options.batch = 250;
+    job.options.weight_decay = 0.01;
+    assert_int_equal(train(&job, 600, NULL), TRIB_OK); /* 250 + 250 + 100, by 100 */
+    assert_int_equal(job.result.steps, 3);
+    struct trib_train_result result;
+    assert_int_equal(trib_train(job.net, whole, sample, all, 600, &job.options, p, &result, NULL, NULL),
+                     TRIB_OK);
+    assert_int_equal(result.steps, 3);
+    assert_true(fabs(result.loss - job.result.loss) < 1e-5);
+    expect_near(job.parameters, p, job.count, 2e-6f);
+    job.options.batch = 0; /* FedSGD: all of them */
+    assert_int_equal(train(&job, 600, NULL), TRIB_OK);
+    assert_int_equal(job.result.steps, 1);
+    assert_int_equal(job.result.samples, 600);
+    trib_free(p);
+    trib_workspace_free(&whole);
+    finish(&job);
+}
+
+/* ---- early stop ---- */
+
+static void test_stops_early(void **state) {
+    (void)state;
+    struct job job;
+    start(&job, "softmax");
+    job.options.epochs = 5;
+    job.options.stop_loss = 100.0; /* reached by the first */
+    assert_int_equal(train(&job, 100, NULL), TRIB_OK);
+    assert_int_equal(job.result.samples, 100);
+    job.options.stop_loss = 1e-6; /* not reached */
+    assert_int_equal(train(&job, 100, NULL), TRIB_OK);
+    assert_int_equal(job.result.samples, 500);
+    job.options.stop_loss = 0.0;
+    job.options.stop_gain = 0.01;
+    job.options.lr = 1e-9; /* nothing is gained: the second epoch is the last */
+    assert_int_equal(train(&job, 100, NULL), TRIB_OK);
+    assert_int_equal(job.result.samples, 200);
+    job.options.lr = 0.01; /* each epoch gains more than 1% */
+    assert_int_equal(train(&job, 100, NULL), TRIB_OK);
+    assert_int_equal(job.result.samples, 500);
+    finish(&job);
+}
+
 static void test_stop(void **state) {
     (void)state;
     struct job job;
@@ -253,10 +344,11 @@ static void test_refusals(void **state) {
     job.options.epochs = 0;
     refused(&job, "epochs");
     job.options = good;
-    job.options.batch = 0;
-    refused(&job, "batch of 0");
-    job.options.batch = 101;
-    refused(&job, "1 to 100");
+    job.options.stop_gain = 1.0;
+    refused(&job, "stop_gain");
+    job.options = good;
+    job.options.ewc = -1.0;
+    refused(&job, "ewc");
     job.options = good;
     job.options.lr = NAN;
     refused(&job, "lr");
@@ -425,6 +517,7 @@ static int close_sample(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_held_out_gradient),
         cmocka_unit_test(test_softmax_learns),
         cmocka_unit_test(test_cnn_small_learns),
         cmocka_unit_test(test_evaluates_a_part),
@@ -432,6 +525,8 @@ int main(void) {
         cmocka_unit_test(test_clipping),
         cmocka_unit_test(test_schedules),
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_batch_in_pieces),
+        cmocka_unit_test(test_stops_early),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_same_bits_twice),

@@ -2,7 +2,6 @@
 #include "tests/support/cmocka.h"
 
 #include "shared/base/alloc.h"
-#include "shared/base/number.h"
 #include "shared/codec/codec.h"
 
 #include <ctype.h>
@@ -15,6 +14,7 @@ enum { MOST = 4096 };
 
 struct vector {
     char spec[TRIB_CODEC_MAX_SPEC];
+    struct trib_schema schema;
     size_t count, bytes;
     uint8_t data[MOST];
     bool refused;
@@ -31,17 +31,29 @@ static size_t read_hex(const char *hex, size_t digits, uint8_t *out) {
     return digits / 2;
 }
 
+/* "6" or, for a code that looks at tensors, their shapes: "4x2,3". */
+static size_t read_tensors(const char *text, struct trib_schema *out) {
+    static const char *const names[] = {"a", "b", "c", "d"};
+    trib_schema_init(out);
+    for (size_t t = 0; *text != ' '; t++) {
+        size_t dims[TRIB_SCHEMA_MAX_RANK], rank = 0;
+        for (char *end; *text != ' ' && *text != ','; text = *end == 'x' ? end + 1 : end)
+            dims[rank++] = strtoul(text, &end, 10);
+        if (*text == ',') text++;
+        if (dims[0] > 0) assert_int_equal(trib_schema_add(out, names[t], dims, rank, 0, NULL), TRIB_OK);
+    }
+    return out->parameters;
+}
+
 /* SPEC COUNT HEX = VALUES, or SPEC COUNT HEX ! TEXT; the hex digits may be none, written as a dash. */
 static void read_line(char *line, struct vector *out) {
     char *spec = line, *count = strchr(spec, ' '), *hex = strchr(count + 1, ' '),
          *rest = strchr(hex + 1, ' ');
     assert_non_null(rest);
-    uint64_t number = 0;
     *out = (struct vector){.refused = rest[1] == '!', .expected = rest + 3};
     assert_true(rest[1] == '!' || rest[1] == '=');
     memcpy(out->spec, spec, (size_t)(count - spec));
-    assert_true(trib_parse_u64(count + 1, (size_t)(hex - count - 1), &number));
-    out->count = (size_t)number;
+    out->count = read_tensors(count + 1, &out->schema);
     if (hex[1] != '-') out->bytes = read_hex(hex + 1, (size_t)(rest - hex - 1), out->data);
 }
 
@@ -75,7 +87,7 @@ static void check_values(const struct vector *v, const struct trib_codec *codec,
 static void check(const struct vector *v) {
     struct trib_codec *codec = NULL;
     struct trib_error err = {0};
-    if (trib_codec_new(v->spec, &codec, &err) != TRIB_OK) fail_msg("%s", err.text);
+    if (trib_codec_new_for(v->spec, &v->schema, &codec, &err) != TRIB_OK) fail_msg("%s", err.text);
     /* an exact copy, so that a sanitizer sees any read behind its end */
     struct trib_blob *blob = trib_blob_copy(v->data, v->bytes);
     assert_non_null(blob);
@@ -96,6 +108,7 @@ static void test_codecs(void **state) {
         if (line[0] == '#' || line[0] == 0) continue;
         read_line(line, &v);
         check(&v);
+        trib_schema_release(&v.schema);
         if (v.refused)
             refused++;
         else

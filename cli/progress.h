@@ -1,0 +1,27 @@
+/* What `tributary simulate` shows: a line while it goes on, a summary at the end. */
+#ifndef TRIB_CLI_PROGRESS_H
+#define TRIB_CLI_PROGRESS_H
+
+#include "shared/sim/sim.h"
+
+struct progress {
+    const struct trib_scenario *scenario;
+    uint64_t seed;
+    bool terminal;
+    uint64_t began_ms, shown_ms; /* by the monotonic clock */
+    uint64_t shown_events;
+    bool line_open;
+};
+
+void progress_begin(struct progress *progress, const struct trib_scenario *scenario, uint64_t seed);
+/* Shows it, if it is time: every second on a terminal, every ten elsewhere. On stderr. */
+void progress_show(struct progress *progress, const struct trib_sim_status *status);
+void progress_end(struct progress *progress);
+/* Both ways into the result's folder, which is sealed then if it is `whole`; and to stdout, as text or JSON:
+ * last, for nobody may be reading there any more. */
+enum trib_status summary_write(const struct progress *progress, const struct trib_sim *sim, bool json,
+                               bool whole, struct trib_error *err) TRIB_MUST_USE;
+/* To stdout what it wrote into the folder of a simulation that ended. */
+enum trib_status summary_show(const char *folder, bool json, struct trib_error *err) TRIB_MUST_USE;
+
+#endif
