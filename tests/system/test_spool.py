@@ -225,8 +225,8 @@ def test_model_kept():
         fleet.start(spool__model=keep, speed__delay=300)
         fleet.wait_count("accepted", 2)
         fleet.kill()
-        fleet.start(speed__delay=3000)  # it has not fetched many when it is asked
-        fetched[keep] = fleet.wait_count("accepted", 1)["down_bytes"]
+        fleet.start(speed__delay=3000)  # it has not trained many when it is asked
+        fetched[keep] = fleet.wait_count("updates", 1)["down_bytes"]  # one that it trained itself: there is a model
     check(fetched["true"] < model <= fetched["false"], f"bytes fetched: {fetched}, the model has {model}")
     harness.stop(fleet, *edges, cloud)
 
