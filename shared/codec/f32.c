@@ -3,6 +3,7 @@
 
 #include "shared/kernels/kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { CHUNK = 256 };
@@ -27,7 +28,9 @@ static enum trib_status encode(const struct trib_stage *stage, const struct trib
 /* Values [at, at + *n) of the payload, *n at most CHUNK, at an address that floats may stand at. */
 static const float *chunk(const uint8_t *data, size_t at, size_t end, float *aligned, size_t *n) {
     *n = end - at < CHUNK ? end - at : CHUNK;
-    memcpy(aligned, data + at * sizeof *aligned, *n * sizeof *aligned);
+    const uint8_t *from = data + at * sizeof *aligned;
+    if ((uintptr_t)from % _Alignof(float) == 0) return (const float *)(const void *)from;
+    memcpy(aligned, from, *n * sizeof *aligned);
     return aligned;
 }
 
@@ -37,11 +40,16 @@ static enum trib_status check(const struct trib_stage *stage, const uint8_t *dat
     const struct trib_kernels *kernels = trib_kernels();
     float aligned[CHUNK];
     double sum = 0.0;
-    for (size_t at = 0, n; at < count; at += n) {
+    bool finite = true;
+    for (size_t at = 0, n; finite && at < count; at += n) {
         const float *values = chunk(data, at, count, aligned, &n);
-        if (!kernels->all_finite(values, n)) return trib_codec_not_finite("f32", err);
-        if (sum_squares != NULL) sum += kernels->sum_squares(values, n);
+        if (sum_squares != NULL)
+            sum += kernels->sum_squares(values, n);
+        else
+            finite = kernels->all_finite(values, n);
     }
+    /* A double holds the squares of as many floats as there can be: the sum is finite if all of them are. */
+    if (!finite || !isfinite(sum)) return trib_codec_not_finite("f32", err);
     if (sum_squares != NULL) *sum_squares = sum;
     return TRIB_OK;
 }
@@ -51,10 +59,6 @@ static void add(const struct trib_stage *stage, const uint8_t *data, size_t coun
     (void)stage, (void)count;
     const struct trib_kernels *kernels = trib_kernels();
     const uint8_t *from = data + first * sizeof(float);
-    if ((uintptr_t)from % _Alignof(float) == 0) {
-        kernels->add_scaled(y, (const float *)(const void *)from, a, n);
-        return;
-    }
     float aligned[CHUNK];
     for (size_t at = 0, m; at < n; at += m) {
         const float *values = chunk(from, at, n, aligned, &m);

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { STEP_PART = 65536 }; /* parameters: a part's stretches of two vectors fit a core's cache */
+
 enum trib_status trib_reading_start(struct trib_reading *r, const struct trib_codec *codec,
                                     const struct trib_blob *blob, size_t n) {
     enum trib_status status =
@@ -264,10 +266,29 @@ static void add_tiers(struct trib_state *state) {
     k->add_scaled(state->A, state->own, -1.0f, state->sum_from);
 }
 
+/* own += the step, A = 0, of one stretch: that of the averaged part is scaled, unless an optimiser has made it. */
+struct stepping {
+    struct trib_state *state;
+    float scale;
+    bool optimised;
+};
+
+static void step_part(void *arg, size_t i, size_t worker) {
+    (void)worker;
+    const struct stepping *s = arg;
+    struct trib_state *state = s->state;
+    const struct trib_kernels *k = trib_kernels();
+    size_t n = trib_state_parameters(state), at = i * STEP_PART, averaged = state->sum_from;
+    size_t end = n - at < STEP_PART ? n : at + STEP_PART;
+    size_t scaled = averaged < at ? at : averaged < end ? averaged : end;
+    if (!s->optimised) k->add_scaled(state->own + at, state->A + at, s->scale, scaled - at);
+    k->add_scaled(state->own + scaled, state->A + scaled, 1.0f, end - scaled);
+    memset(state->A + at, 0, (end - at) * sizeof *state->A);
+}
+
 enum trib_status trib_state_make_step(struct trib_state *state, const struct trib_record *record,
                                       struct trib_error *err) {
-    const struct trib_kernels *k = trib_kernels();
-    size_t n = trib_state_parameters(state), from = state->sum_from;
+    size_t from = state->sum_from;
     if (trib_rule_at_once(state->rule)) return TRIB_OK;
     if (trib_rule_form(state->rule) == TRIB_RULE_BUFFERED) {
         enum trib_status status = combine(state, record, err);
@@ -278,14 +299,13 @@ enum trib_status trib_state_make_step(struct trib_state *state, const struct tri
     if (trib_rule_form(state->rule) == TRIB_RULE_CACHED) add_cached(state);
     if (trib_rule_form(state->rule) == TRIB_RULE_TIERS) add_tiers(state);
     if (state->step != NULL) memcpy(state->step, state->A, from * sizeof *state->step);
-    if (trib_rule_optimises(state->rule)) {
+    struct stepping stepping = {state, record->scale, trib_rule_optimises(state->rule)};
+    if (stepping.optimised) {
         struct trib_rule_step step = {.count = state->memory.optimised + 1,
                                       .staleness = state->memory.stalest};
         trib_rule_optimise(state->rule, &step, state->moments, state->A, record->scale, state->own, from);
-    } else {
-        k->add_scaled(state->own, state->A, record->scale, from);
     }
-    k->add_scaled(state->own + from, state->A + from, 1.0f, n - from);
-    memset(state->A, 0, n * sizeof *state->A);
+    size_t parts = (trib_state_parameters(state) + STEP_PART - 1) / STEP_PART;
+    trib_shards_run(state->shards, parts, step_part, &stepping);
     return TRIB_OK;
 }
