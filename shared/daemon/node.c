@@ -316,22 +316,31 @@ static void on_rebuild(void *ctx) {
 
 /* ---- stopping ---- */
 
+/* What was said last waits for the journal, as everything does; if that fails there is no state any more. */
 static void end_loop(void *ctx) {
     struct trib_node *node = ctx;
-    trib_reactor_stop(node->reactor);
+    bool unsaid = node->state != NULL && node->committed < node->last_words;
+    if (unsaid && trib_clock_ms() - node->stopping_ms < LAST_WORDS_MS)
+        trib_timer_after(node->finish, LINGER_MS);
+    else
+        trib_reactor_stop(node->reactor);
 }
 
 /* Says goodbye; the loop ends when that is on its way. */
 static void begin_stop(struct trib_node *node, enum trib_bye reason) {
     if (node->stopping) return;
     node->stopping = true;
+    node->stopping_ms = trib_clock_ms();
     if (node->options.hooks.stopping != NULL) node->options.hooks.stopping(node->options.hooks.ctx, node);
     if (node->state != NULL) {
         uint64_t now = trib_node_now_ms(node);
         trib_aggregator_goodbye(node->aggregator, now, reason);
         if (node->participant != NULL) trib_participant_goodbye(node->participant, now);
         trib_node_carry_out(node);
-        if (node->state != NULL) trib_storage_flush(node->storage);
+    }
+    if (node->state != NULL) {
+        node->last_words = node->state->position;
+        trib_storage_flush(node->storage);
     }
     trib_timer_after(node->finish, LINGER_MS);
 }

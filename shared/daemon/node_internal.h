@@ -19,6 +19,7 @@ enum {
                                answers that wait for them */
     OWN_DESCRIPTORS = 64,   /* beside the connections of children */
     LINGER_MS = 500,        /* for the last messages */
+    LAST_WORDS_MS = 5000,   /* ... and at most so long for the journal, which they wait for */
     SHARDS_MOST = 4,        /* workers of a commit, where there are so many processors */
     MAX_ENDPOINTS = 8
 };
@@ -45,7 +46,8 @@ struct trib_node {
     struct held_send *held, **held_end;
     bool paused, checkpointing, stopping, finished;
     bool standby; /* the disk cannot be written: there is an aggregator that serves, and no participant */
-    uint64_t retry_ms, opened_ms;
+    uint64_t retry_ms, opened_ms, stopping_ms;
+    uint64_t last_words; /* position that the last messages wait for */
     char why[500]; /* the store failed */
     bool suspect;  /* a write found the store malformed: it is repaired before it is opened again */
     char endpoints[MAX_ENDPOINTS][TRIB_ENDPOINT_MAX + 1];

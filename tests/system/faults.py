@@ -16,16 +16,13 @@ LIBRARY = harness.BIN.parent / "faults.so"
 
 class Faults:
     def __init__(self, daemon, seed=1):
+        harness.check(LIBRARY.exists(), f"{LIBRARY} is not there: make test builds it")
         path = daemon.folder / "faults"
         path.write_bytes(bytes(4096))
         with open(path, "r+b") as file:
             self.map = mmap.mmap(file.fileno(), 4096)
         daemon.env.update(LD_PRELOAD=str(LIBRARY), TRIBUTARY_FAULTS=str(path))
         self.set(draws=seed << 32)
-
-    @staticmethod
-    def here():
-        return LIBRARY.exists()
 
     def set(self, **values):
         for name, value in values.items():

@@ -94,7 +94,7 @@ def _hold_up_daemons():
     """... and so are the daemons, one at a time."""
     while True:
         time.sleep(0.05 + _held_up_s())
-        for daemon in random.sample(sorted(_running, key=lambda daemon: daemon.name), min(1, len(_running))):
+        for daemon in random.sample(sorted(list(_running), key=lambda daemon: daemon.name), min(1, len(_running))):
             process = daemon.process
             if process is not None and not daemon.stopped and process.poll() is None:
                 process.send_signal(signal.SIGSTOP)
@@ -415,8 +415,16 @@ class Peer:
 
     def pull(self):
         """Where the parent is: an update made now starts from (base_version, base_digest)."""
-        self.send("PULL", credit=64 << 20)
-        model, _ = self.expect("MODEL")
+        kind = "WAIT"
+        while kind != "MODEL":
+            if kind == "WAIT":  # each is asked for once; an edge may have no model yet
+                self.send("PULL", credit=64 << 20)
+            message = self.receive()
+            check(message is not None, f"{self.name}: no MODEL came")
+            kind, model, _ = message
+            check(kind in ("MODEL", "WAIT", "ADVANCE", "PING", "PONG"), f"{self.name}: {kind} {model} came instead of MODEL")
+            if kind == "WAIT":
+                time.sleep(0.05)
         self.base = {"base_version": model["to_version"], "base_digest": model["to_digest"][:4]}
         return model
 

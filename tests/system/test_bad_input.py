@@ -131,8 +131,8 @@ def test_malformed():
         peer.error("malformed")
         same(edge.health()["malformed"], before + 1, f"malformed messages after {what}")
         undisturbed()
-    events = edge.one("SELECT count(*) FROM events WHERE event = 'message_malformed' AND level = 'warn'")
-    check(events >= len(MALFORMED), f"only {events} events of {len(MALFORMED)} malformed messages")
+    wait(lambda: edge.one("SELECT count(*) FROM events WHERE event = 'message_malformed' AND level = 'warn'") >= len(MALFORMED),
+         "an event of each malformed message")  # it is told before it is written down
     accepted(peer)  # its session has not suffered
     peer.close()
 

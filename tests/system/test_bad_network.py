@@ -106,6 +106,7 @@ def test_changed_bytes_with_keys():
     """with keys no changed byte reaches the program: the connection is closed and made again"""
     tree = Tree("sealed", keys=make_keys())
     tree.start()
+    wait(lambda: tree.edge.one("SELECT count(DISTINCT node) FROM contributions") == 2, "both devices are heard of")
     before = tree.down.connections
     tree.down.set(corrupt=1e-5)
     wait(lambda: tree.down.connections - before >= 4, "connections are made again", 60)

@@ -63,6 +63,7 @@ def test_live():
     same([run["state"] for run in as_json(cloud.store)["runs"]], ["superseded", "running"], "states of the runs")
     edge.start()
     edge.wait_health(lambda line: line["uplink"], "the uplink is there")
+    wait(lambda: edge.one("SELECT count(*) FROM parent_models"), "the edge has a model")
     stranger = Peer(edge, "stranger")
     stranger.hello()
     stranger.pull()
@@ -292,7 +293,8 @@ def test_export_refused():
     refused("export", cloud.store, "last:99", out, saying=["version 99", "not in the ledger", f"model file is {VERSIONS} "])
     gone = [version for version, digest in cloud.sql("SELECT version, digest FROM versions WHERE run_id = 2")
             if not (cloud.store / "models" / f"{digest}.safetensors").exists()]
-    check(len(gone) >= VERSIONS + 1 - KEEP - 1, f"only {gone} are gone, store.keep_models is {KEEP}")
+    # Beside those, the newest stays, for room is made before an evaluation; and the best one, which may be an old one.
+    check(len(gone) >= VERSIONS + 1 - KEEP - 2, f"only {gone} are gone, store.keep_models is {KEEP}")
     for version in gone:
         refused("export", cloud.store, f"last:{version}", out, saying=[f"version {version} ", "has no model file;"])
     refused("export", cloud.store, "zzz", out, saying=["no run begins with \"zzz\""])

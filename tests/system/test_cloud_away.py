@@ -30,10 +30,17 @@ def rss_kib(node):
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
+def size_of(path):
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:  # it has been deleted, or named, since the folder was read
+        return 0
+
+
 def measured(node):
     """Memory; bytes beside the ledger; journal rows; bytes of the ledger for each judged update."""
     database = node.database.stat().st_size
-    rest = sum(path.stat().st_size for path in node.store.rglob("*") if path.is_file()) - database
+    rest = sum(size_of(path) for path in node.store.rglob("*")) - database
     judged, journal = node.sql("SELECT (SELECT count(*) FROM contributions), (SELECT count(*) FROM journal)")[0]
     return rss_kib(node), rest, journal, database // judged
 
@@ -95,8 +102,14 @@ def test_one_update_goes_up():
 def test_idle():
     """an edge whose devices are gone does nothing, and grows nowhere"""
     harness.stop(*fleets)
+    pending = "SELECT count(*) FROM contributions WHERE verdict = 'accepted' AND version IS NULL AND void_reason IS NULL"
     for edge in (away, near):
-        wait(lambda: ledgers.drained(edge), f"{edge.name} has forwarded all")
+        edge.wait_health(lambda line: line["active"] == 0, "its devices have left")  # then it commits what is pending
+        wait(lambda: edge.one(pending) == 0 and ledgers.drained(edge), f"{edge.name} has forwarded all")
+    # A cloud that is held up tells of its last version later: that would move an edge's journal again.
+    for edge in (away, near):
+        wait(lambda: edge.one("SELECT max(version) FROM parent_models") == cloud.count("version"),
+             f"{edge.name} has the last model")
     cloud.wait_health(lambda line: line["active"] == 2, "only edges are there")
     settled = []
 

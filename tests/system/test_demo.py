@@ -64,8 +64,11 @@ def check(condition, what):
     assert condition, what
 
 
+ENDLESS = ("--target", "1")  # it does not get there: however late this test is, the demo still runs
+
+
 def interrupted():
-    demo = Demo()
+    demo = Demo(*ENDLESS)
     demo.until_updates()
     check(len(demo.members()) >= 7, f"fewer programs than it should start: {demo.members()}")
     demo.process.send_signal(signal.SIGINT)
@@ -107,7 +110,7 @@ def not_reached():
 
 
 def program_dies():
-    demo = Demo()
+    demo = Demo(*ENDLESS)
     demo.until_updates()
     edge = [pid for pid, line in demo.members().items() if "tributary-edge" in line and "name=edge-2" in line]
     check(len(edge) == 1, f"no edge-2 among {demo.members()}")

@@ -34,10 +34,12 @@ def test_fills():
     if not MOUNTED:
         raise harness.Skip("a tmpfs cannot be mounted here")
     global known
-    harness.start_tree(cloud, edge, device)
+    harness.start_tree(cloud, edge)
+    wait(lambda: edge.one("SELECT count(*) FROM parent_models"), "the edge has a model")
     known = harness.Peer(edge, "known")
     known.hello()
     known.pull()
+    device.start()  # only now: it fills the disk in less than a second
     edge.wait_log(r"store_failed .*(full|No space left)")
     edge.wait_health(lambda line: line["well"] is False and line["store_failures"] > 0, "it is not well")
     check(cloud.health()["well"], "the cloud is not disturbed")
@@ -73,8 +75,9 @@ def test_recovers():
     check(mount("-o", "remount,size=200m", edge.store), "the disk grows")
     edge.wait_log(r"store_recovered ")
     edge.wait_health(lambda line: line["well"], "it is well again")
-    check("full" in edge.one("SELECT detail FROM events WHERE event = 'store_recovered'")
-          or "space" in edge.one("SELECT detail FROM events WHERE event = 'store_recovered'"), "the ledger says what it was")
+    # The log has it before the ledger.
+    (told,), = wait(lambda: edge.sql("SELECT detail FROM events WHERE event = 'store_recovered'"), "the ledger has the event")
+    check("full" in told or "space" in told, f"the ledger says what it was: {told}")
     before = device.health()["accepted"]
     device.wait_count("accepted", before + 3, deadline_s=40)
 

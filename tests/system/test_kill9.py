@@ -70,6 +70,7 @@ def test_cloud_killed():
 def test_devices_and_edges_agree():
     """every update that a device has a verdict for is in its edge's ledger exactly once, with that verdict"""
     for fleet, edge in zip(fleets, edges):
+        fleet.wait_count("accepted", 21)  # enough to count
         fleet.signal()
         stopped = fleet.wait_log(r" stopped updates=(\d+) accepted=(\d+) refused=(\d+)")
         same(fleet.wait_exit(), 0, f"exit status of {fleet.name}")
@@ -83,7 +84,6 @@ def test_devices_and_edges_agree():
         check(accepted <= there <= accepted + DEVICES,  # an ACK each may have been on its way
               f"{fleet.name} has {accepted} accepted, {edge.name} {there}")
         same((refused, no), (0, 0), "refused updates")
-        check(accepted > 20, f"only {accepted} updates")
 
 
 @case
@@ -99,8 +99,10 @@ def test_edges_and_cloud_agree():
              f"{cloud.sql(inside, edge.name)}")
         wait(lambda: edge.one("SELECT count(*) FROM forwards WHERE verdict IS NULL") == 0, "verdicts on all forwards")
         columns = "incarnation, sequence, verdict, samples, weight_samples, below_updates, origins"
-        same(cloud.sql(f"SELECT {columns} FROM contributions WHERE node = ? ORDER BY sequence", edge.name),
-             edge.sql(f"SELECT {columns} FROM forwards ORDER BY sequence"), f"{edge.name}'s forwards at the cloud")
+        there = f"SELECT {columns} FROM contributions WHERE node = ? ORDER BY sequence"
+        here = f"SELECT {columns} FROM forwards ORDER BY sequence"
+        # Waited for too: what a buffer held is committed, and forwarded, when the edge comes to read that the devices left.
+        wait(lambda: cloud.sql(there, edge.name) == edge.sql(here), f"{edge.name}'s forwards are those at the cloud")
         same(edge.one("SELECT count(DISTINCT incarnation) FROM forwards"), 1, f"incarnations of {edge.name}")
         same(edge.one("SELECT count(*) FROM contributions WHERE void_reason IS NOT NULL"), 0, "void updates")
     same(cloud.one("SELECT count(*) FROM contributions WHERE void_reason IS NOT NULL OR verdict <> 'accepted'"), 0,

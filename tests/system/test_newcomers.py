@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# timeout: 90
+# timeout: 150
 """Thousands of newcomers at once at an edge whose disk is slow (tests/kill/faults.c): each HELLO is a record of the journal."""
 import sys
 

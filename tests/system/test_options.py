@@ -99,7 +99,8 @@ def test_training():
 @case
 def test_lr_decay():
     """plan.train.lr_decay goes by the version that is trained on, also for a device that comes late"""
-    tree = Tree(train__lr_decay=0.5, train__max_samples=100)
+    # f32: what another codec left over of an earlier version's larger update would be in a later one's.
+    tree = Tree(train__lr_decay=0.5, train__max_samples=100, codec__up="f32")
     harness.start_tree(tree.cloud, tree.edge, tree.fleet)
     late = harness.devices(tree.edge, "late", first=5, speed__delay=0)
     wait(lambda: tree.edge.one("SELECT coalesce(max(base_version), 0) FROM contributions") > 12, "a version above 12")
@@ -166,7 +167,8 @@ def test_stop():
     same(accurate.cloud.sql("SELECT stop_reason, best_accuracy >= 0.4 FROM run_summary"), [("accuracy", 1)], "the accurate run")
     same(accurate.cloud.sql("SELECT DISTINCT samples FROM evaluations"), [(150,)], "samples of evaluations")
     reason, seconds = timed.cloud.sql("SELECT stop_reason, seconds FROM run_summary")[0]
-    check(reason == "time" and 1.5 <= seconds < harness.limit(6), f"it stopped by {reason} after {seconds} s")
+    # Held up, it stops later; a time-out of ten times as long would be 15 s.
+    check(reason == "time" and 1.5 <= seconds < harness.limit(14), f"it stopped by {reason} after {seconds} s")
 
 
 # ---- nodes ----
@@ -219,7 +221,8 @@ def test_batches():
 def test_speed():
     """speed.factor and speed.delay: the time that a device's update takes; devices.first and devices.count"""
     tree = Tree(device={"speed__delay": "100", "speed__factor": "[1, 3]", "devices__first": 4}, count=2)
-    tree.run(lambda one: one.edge.one("SELECT count(*) FROM contributions WHERE node LIKE '%-5'") >= 3, "updates")
+    each = "SELECT count(*) FROM contributions WHERE node LIKE ?"
+    tree.run(lambda one: min(one.edge.one(each, "%-4"), one.edge.one(each, "%-5")) >= 3, "updates of both")
     for node, least_ms in ((f"{tree.fleet.name}-4", 100), (f"{tree.fleet.name}-5", 300)):
         times = [ms for ms, in tree.edge.sql("SELECT judged_ms FROM contributions WHERE node = ? ORDER BY sequence", node)]
         gaps = [after - before for before, after in zip(times, times[1:])]

@@ -2,6 +2,7 @@
 # timeout: 90
 """The participant in plain Python goes on from its spool after kill -9: under a real edge, and against a script."""
 import random
+import signal
 import subprocess
 import sys
 
@@ -40,8 +41,19 @@ def rows():
     return edge.one("SELECT count(*) FROM contributions WHERE node = ?", NAME)
 
 
+def judged():
+    """The number of the last update that the edge has judged."""
+    return edge.one("SELECT max(sequence) FROM contributions WHERE node = ?", NAME)
+
+
 def kept():
     return msgpack.unpackb(file.read_bytes()[24:])
+
+
+def waiting():
+    """The update in the spool, unless the edge has judged it."""
+    update = kept()["update"]
+    return update if update and update["number"] > judged() else None
 
 
 @case
@@ -51,14 +63,15 @@ def test_killed_before_its_verdict():
     process = start()
     wait(lambda: rows() >= 3, "updates at the edge")
     while True:
-        edge.kill()
+        edge.signal(signal.SIGSTOP)
         try:
-            update = wait(lambda: kept()["update"], "an update that waits", deadline_s=3)
+            update = wait(waiting, "an update that waits", deadline_s=1)
             break
         except harness.Failure:  # it had no model to train on
-            edge.start()
+            edge.signal(signal.SIGCONT)
             before = rows()
             wait(lambda: rows() > before, "more updates at the edge")
+    edge.kill()
     kill(process)
     edge.start()
     edge.wait_health(lambda line: line["uplink"], "its parent is there")
@@ -76,9 +89,9 @@ def test_killed_again_and_again():
     """kill -9 at any moment loses nothing that was trained and counts nothing twice"""
     draw = random.Random(3)
     for _ in range(5):
-        before = rows()
+        made = kept()["update"]["number"]
         process = start()
-        wait(lambda: rows() > before, "updates", pause_s=draw.uniform(0.001, 0.03))
+        wait(lambda: judged() > made, "an update that this process made", pause_s=draw.uniform(0.001, 0.03))
         kill(process)
     incarnations, count, numbers, last = edge.sql(COUNTS, NAME)[0]
     same((incarnations, count, numbers), (1, last, last), "incarnations, rows and numbers")
@@ -88,9 +101,9 @@ def test_killed_again_and_again():
 @case
 def test_in_use():
     """a second process with the same spool is refused"""
+    made = kept()["update"]["number"]
     process = start()
-    before = rows()
-    wait(lambda: rows() > before, "updates")
+    wait(lambda: judged() > made, "an update that this process made")  # one of the process before may still be read
     other = start()
     said, _ = other.communicate(timeout=harness.limit())
     check(other.returncode != 0 and "in use by another process" in said, said)

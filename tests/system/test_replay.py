@@ -123,6 +123,10 @@ def test_nothing_after_the_checkpoint():
     harness.start_tree(ended, few)
     ended.wait_version(3)
     harness.stop(few, ended)
+    ended.start()  # nobody is there: after its first evaluation it writes nothing more
+    ended.wait_log(" evaluated ")
+    wait(lambda: ended.one("SELECT max(position) FROM checkpoints") == ended.health()["position"], "a checkpoint of all")
+    ended.stop()
     same(ended.one("SELECT count(*) FROM journal"), 0, "records after the checkpoint")
     out, counts = replay(ended.store)
     check("as the ledger says" in out and counts["records"] == 0, out)

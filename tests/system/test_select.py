@@ -89,6 +89,7 @@ def who_is_not_fit_is_left_out():
     tired = harness.devices(cloud, "tired", first=6, count=1, device__class="phone",
                             device__battery=f"file:{battery}")
     harness.start_tree(cloud, gateways, phones, tired)
+    cloud.wait_health(lambda line: line["active"] == 7, "all are here, the tired one too: it could be chosen")
 
     def count_updates():
         return collections.Counter(node for node, _ in contributions(cloud))

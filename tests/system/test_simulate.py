@@ -133,10 +133,11 @@ def size_of(path):
 
 
 def begin(out, *words):
-    """a long one, which has kept a megabyte more than there was: 32 of its 600 updates"""
+    """a long one, which has kept a megabyte more than there was: 32 of its 600 updates; on one thread, so that it is far
+    from its end for long"""
     kept = out / "trained.bin"
     enough = size_of(kept) + 1_000_000
-    child = subprocess.Popen([BIN / "tributary", "simulate", scenario("first"), "--out", out, *LONG, *words],
+    child = subprocess.Popen([BIN / "tributary", "simulate", scenario("first"), "--out", out, *LONG, "--threads", "1", *words],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     harness.wait(lambda: size_of(kept) >= enough, "so many updates are kept")
     return child
@@ -151,11 +152,11 @@ WHOLE_S = 120
 def test_in_use():
     """a folder in which a simulation is at work is left to it"""
     out = SCRATCH / "in-use"
-    child = begin(out)
+    child = begin(out, "--set", "plan.stop.versions=100000000")  # it does not end by itself
     _, err = simulate(scenario("first"), "--out", out, status=1)
     check("another simulation is at work" in err, err)
     child.send_signal(signal.SIGINT)
-    said, err = child.communicate(timeout=harness.DEADLINE_S)
+    said, err = child.communicate(timeout=harness.limit())
     check("interrupted" in err, f"{said}{err}")
 
 

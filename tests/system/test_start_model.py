@@ -13,8 +13,9 @@ from harness import SCRATCH, case, check, same, wait
 VERSIONS = 5
 model = SCRATCH / "model.safetensors"
 exported = {}  # digest and accuracy of what the first run exported
-first = harness.cloud("first", plan__stop__versions=VERSIONS, evaluation__interval=0)
-second = harness.cloud("second", run__start_model=model, evaluation__interval=0)
+# Devices that are alike: a version is as good whoever made it, also one device alone.
+first = harness.cloud("first", plan__stop__versions=VERSIONS, plan__data__partition="iid", evaluation__interval=0)
+second = harness.cloud("second", run__start_model=model, plan__data__partition="iid", evaluation__interval=0)
 edge = harness.edge(second)
 fleet = harness.devices(edge, "fleet", count=3)
 
