@@ -290,10 +290,13 @@ static enum trib_status check_tree(const struct trib_scenario *s, struct trib_er
 
 static enum trib_status check_stop(const struct trib_scenario *s, struct trib_error *err) {
     const struct trib_plan *p = &s->plan;
+    if (p->stop_ms > 0 || s->stop.events > 0) return TRIB_OK;
+    if (s->fleet.drop >= 1.0 || (s->fleet.period_ms > 0 && s->fleet.share <= 0.0))
+        return trib_fail(err, TRIB_INVALID,
+                         "no update would ever arrive: lower fleet.drop, raise fleet.window.share, or set "
+                         "plan.stop.time");
     bool measured = s->train.parameters == 0; /* such a model has no accuracy */
-    if ((measured && p->stop_accuracy > 0) || p->stop_versions > 0 || p->stop_ms > 0 || s->stop.updates > 0 ||
-        s->stop.events > 0)
-        return TRIB_OK;
+    if ((measured && p->stop_accuracy > 0) || p->stop_versions > 0 || s->stop.updates > 0) return TRIB_OK;
     return trib_fail(err, TRIB_INVALID,
                      "it would never end: set plan.stop.accuracy, plan.stop.versions, plan.stop.time or "
                      "stop.updates");

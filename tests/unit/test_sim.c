@@ -299,6 +299,8 @@ static void wrong_scenarios_say_what_is_wrong(void **unused) {
     (void)unused;
     refused("fleet.devices: 5\n", "never end");
     refused("train: {none: true, parameters: 32}\nplan.stop.accuracy: 0.9\n", "never end");
+    refused("fleet.drop: 1\nplan.stop.versions: 5\n", "no update would ever arrive");
+    refused("fleet.window: {period: 60s, share: 0}\nstop.updates: 5\n", "no update would ever arrive");
     refused("plan.stop.versions: 1\nfleet: {devices: 30}\nplan.data.devices: 20\n", "plan.data.devices");
     refused("plan.stop.versions: 1\nfleet: {devices: 100000, edges: 0}\n", "100000 children");
     refused("fleet.delay: lognormall(1, 2)\n", "test:1: fleet.delay");
