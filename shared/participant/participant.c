@@ -209,9 +209,20 @@ static void overrule(struct trib_participant *p) {
     }
 }
 
+static void say_bye(struct trib_participant *p) {
+    struct trib_msg msg = {.type = TRIB_BYE};
+    trib_msg_set(&msg, REASON, reason, TRIB_BYE_LEAVING);
+    trib_participant_send(p, &msg, NULL);
+}
+
 static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     struct trib_state *s = p->state;
     if (p->phase != HELLO) return;
+    if (p->leaving) { /* the parent counts on one that has gone */
+        p->session = msg->session;
+        say_bye(p);
+        return;
+    }
     p->unwelcome = 0;
     if (msg->last_number >= s->next_number) {
         trib_participant_renew(p, "restored");
@@ -456,8 +467,5 @@ uint64_t trib_participant_poll(struct trib_participant *p, uint64_t now_ms) {
 void trib_participant_goodbye(struct trib_participant *p, uint64_t now_ms) {
     p->now_ms = now_ms;
     p->leaving = true;
-    if (p->phase != READY) return;
-    struct trib_msg msg = {.type = TRIB_BYE};
-    trib_msg_set(&msg, REASON, reason, TRIB_BYE_LEAVING);
-    trib_participant_send(p, &msg, NULL);
+    if (p->phase == READY) say_bye(p);
 }

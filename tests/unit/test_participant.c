@@ -546,6 +546,18 @@ static void test_bye(void **unused) {
     role_poll(&node);
     assert_true(node.wake_ms == UINT64_MAX);
     role_stop(&node);
+
+    device(&node); /* which is stopped while it is being welcomed */
+    role_poll(&node);
+    trib_participant_connected(node.participant, node.now_ms);
+    (void)role_collect(&node, true);
+    (void)role_next(&node, TRIB_HELLO);
+    trib_participant_goodbye(node.participant, node.now_ms);
+    struct trib_msg welcome = role_welcome(7, 70, 0);
+    say(&node, &welcome);
+    assert_int_equal(role_next(&node, TRIB_BYE)->msg.session, 7);
+    assert_false(trib_participant_status(node.participant).ready);
+    role_stop(&node);
 }
 
 int main(void) {
