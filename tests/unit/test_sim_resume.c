@@ -203,9 +203,11 @@ static void a_torn_tail_is_cut(void **state) {
     interrupt_after(&sim, 30);
     cut_off(5);
     sim = started("", true);
-    uint64_t kept = trib_sim_status(sim).kept;
-    assert_true(kept >= 25);
+    assert_true(trib_sim_status(sim).kept >= 25);
     interrupt_after(&sim, 31);
+    sim = started("", true); /* how many there are is the threads': some had more under way */
+    uint64_t kept = trib_sim_status(sim).kept;
+    leave(&sim);
     flip_byte(100000); /* in the last entries: those before it stay */
     sim = started("", true);
     assert_true(trib_sim_status(sim).kept < kept && trib_sim_status(sim).kept >= 20);
