@@ -195,7 +195,8 @@ bool trib_args_start(const struct trib_role_config *role, int argc, char *const 
     enum trib_status status = trib_args_parse(role, argc, argv, config, action, &err);
     if (status != TRIB_OK) {
         (void)fprintf(stderr, "%s: %s\n", role->program, err.text);
-        *exit_status = status == TRIB_NOMEM ? 1 : 2; /* the command line may be right: it is worth another try */
+        *exit_status =
+            status == TRIB_NOMEM ? 1 : 2; /* the command line may be right: it is worth another try */
         return false;
     }
     if (*action != TRIB_ARGS_HELP && *action != TRIB_ARGS_DUMP) return true;

@@ -48,8 +48,8 @@ struct trib_node {
     bool standby; /* the disk cannot be written: there is an aggregator that serves, and no participant */
     uint64_t retry_ms, opened_ms, stopping_ms;
     uint64_t last_words; /* position that the last messages wait for */
-    char why[500]; /* the store failed */
-    bool suspect;  /* a write found the store malformed: it is repaired before it is opened again */
+    char why[500];       /* the store failed */
+    bool suspect;        /* a write found the store malformed: it is repaired before it is opened again */
     char endpoints[MAX_ENDPOINTS][TRIB_ENDPOINT_MAX + 1];
     char database[512];
 };

@@ -266,7 +266,8 @@ static void add_tiers(struct trib_state *state) {
     k->add_scaled(state->A, state->own, -1.0f, state->sum_from);
 }
 
-/* own += the step, A = 0, of one stretch: that of the averaged part is scaled, unless an optimiser has made it. */
+/* own += the step, A = 0, of one stretch: that of the averaged part is scaled, unless an optimiser has made
+ * it. */
 struct stepping {
     struct trib_state *state;
     float scale;
