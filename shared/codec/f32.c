@@ -59,6 +59,10 @@ static void add(const struct trib_stage *stage, const uint8_t *data, size_t coun
     (void)stage, (void)count;
     const struct trib_kernels *kernels = trib_kernels();
     const uint8_t *from = data + first * sizeof(float);
+    if ((uintptr_t)from % _Alignof(float) == 0) {
+        kernels->add_scaled(y, (const float *)(const void *)from, a, n);
+        return;
+    }
     float aligned[CHUNK];
     for (size_t at = 0, m; at < n; at += m) {
         const float *values = chunk(from, at, n, aligned, &m);

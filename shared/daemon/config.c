@@ -67,9 +67,10 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
             .help = "With batched durability: how long a sync may wait for more."),                          \
         ROW(S, store.checkpoint_records, "store.checkpoint.records", U64, "1000", .min = 1, .max = 1e9,      \
             .help = "A checkpoint is written after so many journal records..."),                             \
-        ROW(S, store.checkpoint_bytes, "store.checkpoint.bytes", BYTES, "0", .max = 1099511627776.0,         \
-            .help = "... or after so many bytes of payload, whichever comes first; 0: 64 MiB, or as many "   \
-                    "as the last checkpoint has, if those are more."),                                       \
+        ROW(S, store.checkpoint_bytes, "store.checkpoint.bytes", BYTES, "64MiB", .min = 4096,                \
+            .max = 1099511627776.0,                                                                          \
+            .help = "... or after so many bytes of payload, or as many as the last checkpoint has where "    \
+                    "that is more; whichever comes first."),                                                 \
         ROW(S, store.checkpoint_keep, "store.checkpoint.keep", U64, KEEP, .max = 1e9,                        \
             .help = "So many newest checkpoints stay, with the records after the oldest of them, for "       \
                     "`tributary replay` and to fall back on when files are damaged; 0: all, and every "      \

@@ -28,7 +28,7 @@ struct trib_store_config {
     char *durability;            /* "full", "batched", "none" */
     uint64_t batch_ms;           /* batched: how long a sync may wait for more */
     uint64_t checkpoint_records; /* a checkpoint after so many journal records */
-    uint64_t checkpoint_bytes;   /* ... or after so many bytes of payload; 0: see config.c */
+    uint64_t checkpoint_bytes;   /* ... or after so many bytes of payload, at least the last one's */
     uint64_t checkpoint_keep;    /* newest ones that stay, with the records after them; 0: all */
     char *on_damage;             /* "refuse", "keep", "begin" */
 };

@@ -10,7 +10,6 @@ enum {
     GROUP_RECORDS = 256,
     REQUESTS = 8,
     SEGMENT_BYTES = 64 * 1024 * 1024,
-    CHECKPOINT_BYTES = 64 * 1024 * 1024,
     CHECKPOINT_RETRY_MS = 30 * 1000,         /* after one that failed */
     RECORD_COST = sizeof(struct trib_record) /* counts as backlog, beside its payload */
 };
@@ -21,7 +20,7 @@ enum {
 struct request {
     enum { WRITE_GROUP, SAVE, FINISH } kind;
     size_t count;
-    uint64_t bytes; /* of payload; SAVE: of the checkpoint */
+    uint64_t bytes; /* of payload; FINISH: of the checkpoint */
     struct trib_record *records[GROUP_RECORDS];
     const struct trib_state *state; /* SAVE; does not change meanwhile */
     enum trib_status status;        /* the answer */
@@ -63,26 +62,26 @@ static void write_group(struct trib_storage *s, struct request *request) {
     request->position = trib_store_position(s->store);
 }
 
-struct counted {
-    struct trib_sink sink;
-    uint64_t bytes;
-};
-
-static enum trib_status write_counted(void *ctx, const void *data, size_t bytes, struct trib_error *err) {
-    struct counted *counted = ctx;
-    counted->bytes += bytes;
-    return counted->sink.write(counted->sink.ctx, data, bytes, err);
-}
-
 static void save_state(struct trib_storage *s, struct request *request) {
-    struct counted counted = {.bytes = 0};
-    struct trib_sink sink = {.write = write_counted, .ctx = &counted};
-    request->status =
-        trib_store_checkpoint_begin(s->store, request->state->position, &counted.sink, &request->err);
+    struct trib_sink sink;
+    request->status = trib_store_checkpoint_begin(s->store, request->state->position, &sink, &request->err);
     if (request->status != TRIB_OK) return;
     request->status = trib_state_save(request->state, &sink, &request->err);
-    request->bytes = counted.bytes;
     if (request->status != TRIB_OK) trib_store_checkpoint_abort(s->store);
+}
+
+/* Of the last one, for they come oldest first. */
+static enum trib_status note_bytes(void *ctx, const struct trib_store_checkpoint *it,
+                                   struct trib_error *err) {
+    (void)err;
+    *(uint64_t *)ctx = it->bytes;
+    return TRIB_OK;
+}
+
+static void finish_checkpoint(struct trib_storage *s, struct request *request) {
+    request->status = trib_store_checkpoint_commit(s->store, &request->err);
+    if (request->status == TRIB_OK)
+        request->status = trib_store_checkpoints(s->store, note_bytes, &request->bytes, &request->err);
 }
 
 static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_error *err) {
@@ -95,7 +94,7 @@ static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_err
         switch (request->kind) {
         case WRITE_GROUP: write_group(s, request); break;
         case SAVE: save_state(s, request); break;
-        case FINISH: request->status = trib_store_checkpoint_commit(s->store, &request->err); break;
+        case FINISH: finish_checkpoint(s, request); break;
         }
         if (trib_pipe_answer(pipe, &item) != TRIB_OK) free_request(item);
     }
@@ -239,17 +238,12 @@ enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record *
     return TRIB_OK;
 }
 
-/* Of a large model a checkpoint is larger than what came since the last one: it waits until it is not. */
-static uint64_t checkpoint_after_bytes(const struct trib_storage *s) {
-    uint64_t configured = s->options.config->checkpoint_bytes;
-    if (configured > 0) return configured;
-    return s->checkpoint_size > CHECKPOINT_BYTES ? s->checkpoint_size : CHECKPOINT_BYTES;
-}
-
 bool trib_storage_checkpoint_due(const struct trib_storage *s) {
+    const struct trib_store_config *c = s->options.config;
     if (s->checkpoint || s->failed || trib_clock_ms() < s->checkpoint_at_ms) return false;
-    return s->since_records >= s->options.config->checkpoint_records ||
-           s->since_bytes >= checkpoint_after_bytes(s);
+    /* Of a large model a checkpoint would be more than what it saves: then it waits until it is not. */
+    return s->since_records >= c->checkpoint_records ||
+           (s->since_bytes >= c->checkpoint_bytes && s->since_bytes >= s->checkpoint_size);
 }
 
 bool trib_storage_checkpoint(struct trib_storage *s, const struct trib_state *state) {
@@ -310,12 +304,11 @@ static enum trib_durability durability_of(const struct trib_store_config *config
 
 static struct trib_store_options store_options(const struct trib_storage_options *options) {
     const struct trib_store_config *c = options->config;
-    bool small = c->checkpoint_bytes > 0 && c->checkpoint_bytes < SEGMENT_BYTES;
     return (struct trib_store_options){
         .path = options->path,
         .durability = durability_of(c),
         /* Segments go whole: none is larger than what a checkpoint makes unnecessary. */
-        .segment_bytes = small ? c->checkpoint_bytes : SEGMENT_BYTES,
+        .segment_bytes = c->checkpoint_bytes < SEGMENT_BYTES ? c->checkpoint_bytes : SEGMENT_BYTES,
         .keep_checkpoints = c->checkpoint_keep > 0 ? c->checkpoint_keep : TRIB_KEEP_ALL};
 }
 
@@ -332,12 +325,6 @@ enum trib_status trib_storage_repair(const struct trib_storage_options *options,
     return status;
 }
 
-static enum trib_status note_size(void *ctx, const struct trib_store_checkpoint *it, struct trib_error *err) {
-    (void)err;
-    ((struct trib_storage *)ctx)->checkpoint_size = it->bytes;
-    return TRIB_OK;
-}
-
 static enum trib_status open_all(struct trib_storage *s, struct trib_state *state, struct trib_error *err) {
     enum trib_status status = trib_ledger_new(&s->options.ledger, &s->ledger, err);
     if (status != TRIB_OK) return status;
@@ -347,7 +334,7 @@ static enum trib_status open_all(struct trib_storage *s, struct trib_state *stat
     status = trib_store_open(&store, &s->store, err);
     struct loading loading = {.storage = s, .state = state};
     if (status == TRIB_OK) status = trib_store_recover(s->store, load_checkpoint, load_record, &loading, err);
-    if (status == TRIB_OK) status = trib_store_checkpoints(s->store, note_size, s, err);
+    if (status == TRIB_OK) status = trib_store_checkpoints(s->store, note_bytes, &s->checkpoint_size, err);
     if (status != TRIB_OK) return status;
     s->position = trib_store_position(s->store);
     s->lost = trib_store_has_lost(s->store);

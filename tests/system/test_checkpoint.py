@@ -211,4 +211,18 @@ def test_segments_stay_bounded():
     harness.stop(children, middle, parent)
 
 
+@case
+def test_as_large_as_the_last():
+    """a checkpoint that is larger than what came since the last one waits until it is not"""
+    node = harness.cloud("large-cloud", plan__codec__up="f32", store__checkpoint__bytes=4096, store__checkpoint__keep=0)
+    children = harness.devices(node, "large", count=4)
+    harness.start_tree(node, children)
+    wait(lambda: node.one("SELECT count(*) FROM checkpoints") >= 5, "five checkpoints")
+    harness.stop(children, node)
+    checkpoints = [size for size, in node.sql("SELECT bytes FROM checkpoints ORDER BY position")]
+    payloads = sum(size_of(path) for path in (node.store / "segments").iterdir())
+    check(min(checkpoints) > 2 * 4 * 7850, f"checkpoints of {checkpoints} bytes: an update is as large")
+    check(sum(checkpoints[:-1]) <= payloads, f"checkpoints of {checkpoints} bytes, payloads of {payloads}")
+
+
 sys.exit(harness.main(chained=True))
