@@ -91,7 +91,7 @@ static enum trib_status check_folder(const char *value, struct trib_error *err) 
                 "File with the public keys of the participants that may connect (`tributary keys allow`)."), \
         ROW(S, parent.max_peers, "limits.peers", U64, "1000", .min = 1, .max = 65535,                        \
             .help = "Participants that a run may have, also those that left; more are told to come back. "   \
-                    "A connection takes some 32 KB of memory, with keys 45."),                               \
+                    "A connection takes some 31 KB of memory, with keys 42."),                               \
         ROW(S, parent.in_flight_bytes, "limits.in_flight", BYTES, IN_FLIGHT, .min = 65536,                   \
             .max = 1099511627776.0,                                                                          \
             .help = "Payload bytes that all participants together may have on their way to this node."),     \

@@ -28,7 +28,7 @@ struct combine {
     const struct trib_rule_rows *rows;
     size_t count, bucket; /* rows that the combiner sees; updates in each, the last one may have fewer */
     size_t block;         /* values of each row at a time */
-    size_t *order;        /* the updates, shuffled: a bucket is the next few of them */
+    uint32_t *order;      /* the updates, shuffled: a bucket is the next few of them */
     size_t *choice;
     double *dots, *coefficients, *work;
     size_t workers;
@@ -106,14 +106,10 @@ static bool begin(struct combine *c, const struct trib_rule_rows *rows, uint64_t
 
 /* Buckets are drawn anew for each commit: whoever chooses when it reports does not choose its neighbours. */
 static void shuffle(struct combine *c) {
-    for (size_t i = 0; i < c->rows->count; i++) c->order[i] = i;
+    for (size_t i = 0; i < c->rows->count; i++) c->order[i] = (uint32_t)i;
     if (c->bucket == 1) return;
     struct trib_rng rng = trib_rng_seed(c->rows->seed, 0x6275636b); /* a stream of its own */
-    for (size_t i = c->rows->count; i > 1; i--) {
-        size_t j = (size_t)trib_rng_below(&rng, i), kept = c->order[i - 1];
-        c->order[i - 1] = c->order[j];
-        c->order[j] = kept;
-    }
+    trib_rng_shuffle(&rng, c->order, c->rows->count);
 }
 
 static void place(const struct combine *c, struct lane *lane) {

@@ -28,21 +28,16 @@ static struct trib_rule_weight weigh(const void *config, const struct trib_rule_
         .factor = 1.0f, .applied = (float)(update->weight / steps), .norm = (float)update->weight};
 }
 
-static double rate(const void *config) {
-    return ((const struct config *)config)->lr;
-}
-
 /* lr * (sum n_i a_i / sum n) / sum n */
 static double scale(const void *config, const struct trib_rule_memory *memory) {
     if (!(memory->norm > 0.0)) return 0.0;
-    return rate(config) * (memory->steps / memory->norm) / memory->norm;
+    return ((const struct config *)config)->lr * (memory->steps / memory->norm) / memory->norm;
 }
 
 static const struct trib_rule_base base = {.synchronous = true,
                                            .form = trib_rule_gathers,
                                            .weigh = weigh,
                                            .due = trib_rounds_due,
-                                           .rate = rate,
                                            .scale = scale,
                                            .needs = trib_rounds_needs,
                                            .patience = trib_rounds_patience};

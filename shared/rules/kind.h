@@ -188,11 +188,6 @@ enum trib_status trib_rule_staleness(char **text, struct trib_staleness **out, s
 enum trib_status trib_combine(const struct trib_rule_combiner *combiner, const void *config, uint64_t bucket,
                               const struct trib_rule_rows *rows, float *out,
                               struct trib_error *err) TRIB_MUST_USE;
-/* Krum's choice among the `left` rows that `chosen` lists: the position in it of the row with the smallest
- * sum of squared distances to its left - f - 2 nearest (at least one, if there is another). Work: left
- * values. */
-size_t trib_krum_best(const struct trib_gram *gram, const size_t *chosen, size_t left, uint64_t f,
-                      double *work);
 
 /* Of a radius, "auto" or a number above 0: is it one, and which; 0: auto. */
 enum trib_status trib_radius_check(const char *value, struct trib_error *err);

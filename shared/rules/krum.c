@@ -40,8 +40,11 @@ static bool is_better(const struct trib_gram *gram, double mine, size_t me, doub
     return trib_gram_at(gram, me, me) < trib_gram_at(gram, other, other);
 }
 
-size_t trib_krum_best(const struct trib_gram *gram, const size_t *chosen, size_t left, uint64_t f,
-                      double *work) {
+/* Krum's choice among the `left` rows that `chosen` lists: the position in it of the row with the smallest
+ * sum of squared distances to its left - f - 2 nearest (at least one, if there is another). Work: left
+ * values. */
+static size_t krum_best(const struct trib_gram *gram, const size_t *chosen, size_t left, uint64_t f,
+                        double *work) {
     size_t best = 0;
     double least = 0.0;
     for (size_t i = 0; i < left; i++) {
@@ -145,7 +148,7 @@ static size_t bulyan_choose(const void *config, const struct trib_gram *gram, si
     bool picked[TRIB_RULE_ROWS] = {false};
     for (size_t i = 0; i < left; i++) remaining[i] = i;
     for (size_t taken = 0; taken < theta; taken++) {
-        size_t best = trib_krum_best(gram, remaining, left, c->f, work);
+        size_t best = krum_best(gram, remaining, left, c->f, work);
         picked[remaining[best]] = true;
         left--;
         for (size_t i = best; i < left; i++) remaining[i] = remaining[i + 1];

@@ -141,10 +141,15 @@ static enum trib_status check_combiner(const struct trib_rule *rule, enum trib_r
     struct trib_rule_state nobody = {0};
     uint64_t configured = 0, least = least_rows(rule);
     const char *name = rule->combiner->row->name, *base = rule->base->row->name;
-    if (form != TRIB_RULE_GATHERING || base_of(rule)->sums)
+    if (form != TRIB_RULE_GATHERING)
         return trib_fail(err, TRIB_INVALID,
                          "%s sees several updates at once, and %s gathers none; take fedbuff or fedavg", name,
                          base);
+    if (base_of(rule)->scale != NULL) /* what a combiner makes of updates is not scaled */
+        return trib_fail(
+            err, TRIB_INVALID,
+            "%s takes the place of a mean, and %s makes a sum of its own; take fedbuff or fedavg", name,
+            base);
     if (least > TRIB_RULE_ROWS)
         return trib_fail(err, TRIB_INVALID, "%s needs at least %llu rows, and is given at most %d", name,
                          (unsigned long long)least, TRIB_RULE_ROWS);

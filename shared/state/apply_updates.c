@@ -173,7 +173,11 @@ enum trib_status trib_state_take_update(struct trib_state *state, const struct t
         status = add_parts(state, codec, record->payload, 1.0f, 0.0f, state->step);
     }
     trib_codec_free(&own_codec);
-    return status == TRIB_OK ? TRIB_OK : trib_fail(err, status, "an update could not be mixed in");
+    if (status == TRIB_OK) return TRIB_OK;
+    return trib_fail(err, status, "update %llu of %s could not be taken in: %s",
+                     (unsigned long long)record->number, state->peers[pending->peer].identity,
+                     status == TRIB_NOMEM ? "out of memory"
+                                          : "its bytes, or the increments since its base, are unreadable");
 }
 
 /* ---- at a commit ---- */
@@ -232,7 +236,8 @@ static enum trib_status combine(struct trib_state *state, const struct trib_reco
                                       .seed = record->commits};
         status = trib_rule_combine(state->rule, &rows, state->A, err);
     } else {
-        (void)trib_fail(err, status, "the updates of a buffer could not be read");
+        (void)trib_fail(err, status, "the %zu updates of a buffer could not be read side by side%s", count,
+                        status == TRIB_NOMEM ? ": out of memory" : "");
     }
     for (size_t i = 0; b.updates != NULL && i < count; i++) trib_plain_release(&b.updates[i].plain);
     trib_free(b.updates);

@@ -53,7 +53,7 @@ struct trib_record {
     float steps;                /* 15 */
     float loss;                 /* 16 */
     float update_norm;          /* 17: 2-norm of the update */
-    float cosine;               /* 18: with the preceding commit's step; cloud only */
+    float cosine;               /* 18: with the preceding commit's step; at an edge if its rule looks at it */
     struct trib_text codec;     /* 19; PARENT: of each increment (shared/codec/specs.h) */
     uint64_t wire_bytes;        /* 20: with headers, as received; in chunks: as if it were one message */
     uint64_t raw_bytes;         /* 21: parameters x 4 */

@@ -514,6 +514,8 @@ static void test_spec_errors(void **state) {
         {"median", {"median is a combiner: a base is missing", "\"median | fedbuff(k=10)\""}},
         {"bucket(2) | fedbuff(9)", {"bucket has no combiner behind it", ""}},
         {"median | fedasync", {"median sees several updates at once, and fedasync gathers none", ""}},
+        {"median | fednova",
+         {"median takes the place of a mean, and fednova makes a sum of its own", "take fedbuff"}},
         {"krum(f=2) | fedbuff(k=3)",
          {"krum needs at least 7 updates, fedbuff gives it 3", "commit at 7 or more"}},
         {"krum(f=2) | fedavg", {"krum needs at least 7 updates, fedavg gives it 1", ""}},
