@@ -12,18 +12,22 @@ VERSION := $(shell cat VERSION)
 ARCH    := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 PREFIX  ?= /usr/local
 
-# CC=aarch64-linux-gnu-gcc takes that machine's libraries (Debian's multiarch packages).
+# CC=aarch64-linux-gnu-gcc takes that machine's libraries: Debian's multiarch packages, or those below SYSROOT (mk/arm64.mk).
 CROSS      := $(patsubst %-gcc,%,$(filter %-linux-gnu-gcc %-linux-gnueabihf-gcc,$(notdir $(CC))))
-PKG_CONFIG ?= $(if $(CROSS),PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS)/pkgconfig:/usr/share/pkgconfig )pkg-config
+SYSROOT    ?=
+PKG_CONFIG ?= $(if $(SYSROOT),PKG_CONFIG_SYSROOT_DIR=$(SYSROOT) )$(if \
+    $(CROSS),PKG_CONFIG_LIBDIR=$(SYSROOT)/usr/lib/$(CROSS)/pkgconfig:$(SYSROOT)/usr/share/pkgconfig )pkg-config
+AR         := $(if $(CROSS),$(CROSS)-)ar
 PKGS     := libzmq msgpack sqlite3 libsodium yaml-0.1 zlib libzstd
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Werror
 CPPFLAGS += -I. -D_GNU_SOURCE -DTRIB_VERSION='"$(VERSION)"' -D_FILE_OFFSET_BITS=64
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) -ffp-contract=off -fno-math-errno -fstack-protector-strong \
-             -ffunction-sections -fdata-sections $(PKG_CFLAGS) $(SANFLAGS)
+             -ffunction-sections -fdata-sections $(PKG_CFLAGS) $(SANFLAGS) $(SYSFLAGS)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-LDFLAGS  += -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS)
+SYSFLAGS := $(if $(SYSROOT),--sysroot=$(SYSROOT))
+LDFLAGS  += -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS) $(SYSFLAGS)
 LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS)) -lm -lpthread
 # Asked for when something links it: an edge is built where there is none.
 BLAS      = $(shell $(PKG_CONFIG) --libs openblas)
@@ -51,7 +55,7 @@ TESTS    := $(TEST_SRC:%.c=$(B)/%)
 all: $(PROGRAMS:%=$(B)/bin/%) ## build the four programs into build/gcc/bin
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s'|'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  make \1|/' | column -t -s'|'
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -66,7 +70,7 @@ endif
 
 $(LIB): $(LIB_OBJ)
 	$(if $(V),,@echo "  AR    $@")
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 define program
 $(B)/bin/$(1): $$(patsubst %.c,$(B)/%.o,$$(wildcard $(DIR_$(1))/*.c)) $(LIB)

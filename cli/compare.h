@@ -48,6 +48,9 @@ struct compare_cost {
 };
 struct compare_cost compare_reach(const struct compare_label *label, double target);
 
+/* Has any run bytes (time, ...) of this kind? A tree without edges of edges has no hops between them. */
+bool compare_has(const struct comparison *comparison, enum curve_cost cost);
+
 /* Appends the comparison; `points` adds each run's evaluations to JSON. */
 void compare_print(struct trib_buf *out, const struct comparison *comparison, enum sheet_form form,
                    bool points);

@@ -187,16 +187,6 @@ static enum trib_status write_file(const char *folder, const char *name, struct 
     return TRIB_OK;
 }
 
-static bool has_cost(const struct comparison *c, enum curve_cost cost) {
-    for (size_t i = 0; i < c->count; i++) {
-        for (size_t j = 0; j < c->labels[i].count; j++) {
-            const struct curve *curve = &c->labels[i].runs[j].curve;
-            if (curve->count > 0 && curve->points[curve->count - 1].cost[cost] > 0) return true;
-        }
-    }
-    return false;
-}
-
 static const struct chart_row {
     const char *file, *title, *axis;
     enum curve_cost cost;
@@ -212,6 +202,28 @@ static const struct chart_row {
      CURVE_CLOUD_DOWN},
 };
 
+static enum trib_status draw_chart(const struct comparison *c, const struct chart_row *row,
+                                   struct trib_buf *svg, const char *folder, struct trib_buf *names,
+                                   struct trib_error *err) {
+    if (!compare_has(c, row->cost)) return TRIB_OK;
+    trib_buf_clear(svg);
+    if (!draw_cost(svg, c, row->cost, row->title, row->axis)) svg->failed = true;
+    return write_file(folder, row->file, svg, names, err);
+}
+
+/* "accuracy-edge-edge-2-up.svg" */
+static enum trib_status draw_between(const struct comparison *c, enum curve_cost cost, struct trib_buf *svg,
+                                     const char *folder, struct trib_buf *names, struct trib_error *err) {
+    char file[64], title[64], axis[64];
+    const char *hop = curve_hop_title(cost);
+    (void)snprintf(file, sizeof file, "accuracy-%s.svg", hop);
+    for (char *at = file; *at != 0; at++)
+        if (*at == ' ') *at = '-';
+    (void)snprintf(title, sizeof title, "Accuracy over bytes, %s", hop);
+    (void)snprintf(axis, sizeof axis, "sent between edges, %s", hop);
+    return draw_chart(c, &(struct chart_row){file, title, axis, cost}, svg, folder, names, err);
+}
+
 enum trib_status compare_draw(const struct comparison *c, const char *folder, struct trib_buf *names,
                               struct trib_error *err) {
     struct trib_buf svg;
@@ -219,13 +231,10 @@ enum trib_status compare_draw(const struct comparison *c, const char *folder, st
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return trib_fail_errno(err, "cannot make the folder %s", folder);
     trib_buf_init(&svg, 0);
-    for (size_t i = 0; status == TRIB_OK && i < sizeof charts / sizeof *charts; i++) {
-        const struct chart_row *row = &charts[i];
-        if (!has_cost(c, row->cost)) continue;
-        trib_buf_clear(&svg);
-        if (!draw_cost(&svg, c, row->cost, row->title, row->axis)) svg.failed = true;
-        status = write_file(folder, row->file, &svg, names, err);
-    }
+    for (size_t i = 0; status == TRIB_OK && i < sizeof charts / sizeof *charts; i++)
+        status = draw_chart(c, &charts[i], &svg, folder, names, err);
+    for (int i = CURVE_EDGE_EDGE; status == TRIB_OK && i < CURVE_CLOUD; i++)
+        status = draw_between(c, (enum curve_cost)i, &svg, folder, names, err);
     trib_buf_clear(&svg);
     if (status == TRIB_OK && !draw_staleness(&svg, c)) svg.failed = true;
     if (status == TRIB_OK) status = write_file(folder, "staleness.svg", &svg, names, err);

@@ -245,3 +245,13 @@ struct compare_cost compare_reach(const struct compare_label *label, double targ
     }
     return all;
 }
+
+bool compare_has(const struct comparison *c, enum curve_cost cost) {
+    for (size_t i = 0; i < c->count; i++) {
+        for (size_t j = 0; j < c->labels[i].count; j++) {
+            const struct curve *curve = &c->labels[i].runs[j].curve;
+            if (curve->count > 0 && curve->points[curve->count - 1].cost[cost] > 0) return true;
+        }
+    }
+    return false;
+}

@@ -118,13 +118,9 @@ static const char *title_of(enum curve_cost cost) {
         [CURVE_SAMPLES] = "samples",
         [CURVE_VERSIONS] = "versions",
         [CURVE_CONTRIBUTIONS] = "contributions",
-        [CURVE_DEVICE_EDGE_UP] = "device-edge up",
-        [CURVE_DEVICE_EDGE_DOWN] = "device-edge down",
-        [CURVE_CLOUD_UP] = "cloud up",
-        [CURVE_CLOUD_DOWN] = "cloud down",
         [CURVE_BROADCAST] = "one broadcast",
     };
-    return titles[cost];
+    return titles[cost] != NULL ? titles[cost] : curve_hop_title(cost);
 }
 
 static void put_target(struct grid *grid, const struct comparison *c, double target) {
@@ -174,6 +170,11 @@ static void print_table(struct trib_buf *out, const struct comparison *c) {
 
 /* ---- for programs ---- */
 
+/* Every cost, but of hops between edges those that are in one of the runs. */
+static bool is_told(const struct comparison *c, size_t cost) {
+    return !curve_between_edges((enum curve_cost)cost) || compare_has(c, (enum curve_cost)cost);
+}
+
 static void json_number(struct trib_json *json, const char *key, double value) {
     trib_json_key(json, key);
     trib_json_f64(json, value);
@@ -196,17 +197,18 @@ static void json_spread(struct trib_json *json, const char *key, const struct cu
     trib_json_end(json, '}');
 }
 
-static void json_costs(struct trib_json *json, const double cost[CURVE_COSTS]) {
-    for (size_t i = 0; i < CURVE_COSTS; i++) json_number(json, curve_cost_name((enum curve_cost)i), cost[i]);
+static void json_costs(struct trib_json *json, const struct comparison *c, const double cost[CURVE_COSTS]) {
+    for (size_t i = 0; i < CURVE_COSTS; i++)
+        if (is_told(c, i)) json_number(json, curve_cost_name((enum curve_cost)i), cost[i]);
 }
 
-static void json_points(struct trib_json *json, const struct curve *curve) {
+static void json_points(struct trib_json *json, const struct comparison *c, const struct curve *curve) {
     trib_json_key(json, "points");
     trib_json_begin(json, '[');
     for (size_t i = 0; i < curve->count; i++) {
         trib_json_begin(json, '{');
         json_number(json, "accuracy", curve->points[i].accuracy);
-        json_costs(json, curve->points[i].cost);
+        json_costs(json, c, curve->points[i].cost);
         trib_json_end(json, '}');
     }
     trib_json_end(json, ']');
@@ -235,11 +237,11 @@ static void json_run(struct trib_json *json, const struct comparison *c, const s
         trib_json_key(json, "reached");
         bool reached = curve_reach(&run->curve, c->targets[t], cost);
         trib_json_bool(json, reached);
-        if (reached) json_costs(json, cost);
+        if (reached) json_costs(json, c, cost);
         trib_json_end(json, '}');
     }
     trib_json_end(json, ']');
-    if (points) json_points(json, &run->curve);
+    if (points) json_points(json, c, &run->curve);
     trib_json_end(json, '}');
 }
 
@@ -251,7 +253,8 @@ static void json_target(struct trib_json *json, const struct comparison *c, size
     trib_json_key(json, "reached");
     trib_json_u64(json, mine.reached);
     for (size_t i = 0; i < CURVE_COSTS; i++)
-        json_spread(json, curve_cost_name((enum curve_cost)i), &mine.cost[i], &first.cost[i]);
+        if (is_told(c, i))
+            json_spread(json, curve_cost_name((enum curve_cost)i), &mine.cost[i], &first.cost[i]);
     trib_json_end(json, '}');
 }
 
@@ -310,8 +313,9 @@ static void print_csv(struct trib_buf *out, const struct comparison *c) {
             struct compare_cost mine = compare_reach(&c->labels[i], c->targets[t]);
             struct compare_cost first = compare_reach(&c->labels[0], c->targets[t]);
             for (size_t k = 0; k < CURVE_COSTS; k++)
-                csv_row(out, &c->labels[i], trib_format_f64(target, c->targets[t]),
-                        curve_cost_name((enum curve_cost)k), &mine.cost[k], &first.cost[k]);
+                if (is_told(c, k))
+                    csv_row(out, &c->labels[i], trib_format_f64(target, c->targets[t]),
+                            curve_cost_name((enum curve_cost)k), &mine.cost[k], &first.cost[k]);
         }
     }
 }

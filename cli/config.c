@@ -3,6 +3,7 @@
 
 #include "shared/base/alloc.h"
 #include "shared/daemon/config.h"
+#include "shared/learn/dataset.h"
 #include "shared/learn/task.h"
 
 #include <stdio.h>
@@ -14,7 +15,8 @@ static int usage(FILE *to) {
     (void)fputs(
         "usage: tributary config check [--role ROLE] FILE...   is each file a good config?\n"
         "       tributary config options ROLE                 the keys of a role, with defaults and help\n"
-        "       tributary config options --markdown           those of all roles: docs/config.md\n"
+        "       tributary config options data                 the data sets and their options\n"
+        "       tributary config options --markdown           all of these: docs/config.md\n"
         "       tributary config dump [--role ROLE] FILE      the file with all defaults filled in\n"
         "ROLE is cloud, edge or device; without --role it is what the file's `role:` says.\n",
         to);
@@ -138,6 +140,72 @@ static int print_options(const char *role_name) {
     return write_text(&text);
 }
 
+static int print_data_sets(void) {
+    struct trib_buf text;
+    const struct trib_dataset_row *row;
+    trib_buf_init(&text, 0);
+    trib_buf_printf(&text, "Data sets for plan.data.set, NAME or NAME(option=value, ...):\n");
+    for (size_t i = 0; (row = trib_dataset_row(i)) != NULL; i++) {
+        trib_buf_printf(&text, "\n%s: %s\n", row->name, row->summary);
+        if (row->param_count > 0) trib_buf_printf(&text, "\n");
+        trib_options_help(row->params, row->param_count, &text);
+    }
+    return write_text(&text);
+}
+
+static const char data_example[] =
+    "\n"
+    "The folder of the files is `data.path` of the cloud and of the devices, or the environment's\n"
+    "`TRIBUTARY_DATA`; a folder in it with the data set's name (`csv`, `idx`) goes first. Cloud and devices\n"
+    "have the same files: a device takes its part of them by its index. Columns:\n"
+    "\n"
+    "```yaml\n"
+    "plan:\n"
+    "  model: mlp\n"
+    "  data:\n"
+    "    # meter.csv begins with the line: time,hour,site,wind,temperature,level\n"
+    "    # level is 0, 1 or 2; wind is N, E, S or W; of each site the last fifth of its rows tests.\n"
+    "    set: \"csv(meter.csv, target=level, features=temperature hour%24 wind#, user=site,\n"
+    "          classes=3, test=0.2, shuffle=false, every=2)\"\n"
+    "    partition: natural # whole sites\n"
+    "    devices: 4\n"
+    "```\n"
+    "\n"
+    "A number is standardised over the training rows of all users, and is 0, the mean, where it is missing\n"
+    "(empty, NA or NaN); `hour%24` becomes a sine and a cosine, so that 23 is near 0; `wind#` becomes a\n"
+    "feature for each text found, at most 64. Rows without a target are left out. Without `classes` the\n"
+    "target is a number too (regression): the accuracy is the share of its variance that is explained.\n"
+    "\n"
+    "Images:\n"
+    "\n"
+    "```yaml\n"
+    "plan:\n"
+    "  model: softmax\n"
+    "  data:\n"
+    "    # train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k, which tests; plain or .gz\n"
+    "    set: idx(8, 12, classes=3, mean=0.2, std=0.3)\n"
+    "    partition: dirichlet(0.5)\n"
+    "    devices: 4\n"
+    "```\n"
+    "\n"
+    "IDX is the format of MNIST's files: a byte a pixel, one channel; a byte a label.\n";
+
+static void put_data_sets(struct trib_buf *text) {
+    const struct trib_dataset_row *row;
+    trib_buf_printf(
+        text,
+        "\n## Data sets\n\n"
+        "`plan.data.set` is one of these, alone or with options in parentheses, by position or by name:\n"
+        "`synthetic(1, 1)`, `idx(8, 12, classes=3)`. A spec with `#` or with commas in a flow map stands in\n"
+        "quotes.\n");
+    for (size_t i = 0; (row = trib_dataset_row(i)) != NULL; i++) {
+        trib_buf_printf(text, "\n### %s\n\n%s.\n", row->name, row->summary);
+        if (row->param_count > 0) trib_buf_printf(text, "\n");
+        if (row->param_count > 0) trib_options_markdown(row->params, row->param_count, text);
+    }
+    trib_buf_printf(text, "\n### Data of your own\n%s", data_example);
+}
+
 static int print_markdown(void) {
     struct trib_buf text;
     size_t count = 0;
@@ -163,6 +231,7 @@ static int print_markdown(void) {
                             role->shortcuts[j].option);
         trib_buf_printf(&text, ".\n");
     }
+    put_data_sets(&text);
     return write_text(&text);
 }
 
@@ -190,7 +259,9 @@ int cli_config(int argc, char **argv) {
     if (strcmp(verb, "check") == 0) return each_file(argc - 1, argv + 1, check_file);
     if (strcmp(verb, "dump") == 0 && argc <= 5) return each_file(argc - 1, argv + 1, dump_file);
     if (strcmp(verb, "options") == 0 && argc == 3)
-        return strcmp(argv[2], "--markdown") == 0 ? print_markdown() : print_options(argv[2]);
+        return strcmp(argv[2], "--markdown") == 0 ? print_markdown()
+               : strcmp(argv[2], "data") == 0     ? print_data_sets()
+                                                  : print_options(argv[2]);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (verb[0] == 0 || strcmp(verb, verbs[i]) == 0) return usage(stderr);
     return cli_unknown("tributary config", "command", verb, verbs, sizeof verbs / sizeof *verbs);

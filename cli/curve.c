@@ -4,27 +4,41 @@
 
 #include <math.h>
 
-static const char *const cost_columns[CURVE_COSTS] = {
-    [CURVE_SECONDS] = "seconds",
-    [CURVE_UPDATES] = "updates",
-    [CURVE_SAMPLES] = "samples",
-    [CURVE_VERSIONS] = "versions",
-    [CURVE_CONTRIBUTIONS] = "contributions",
-    [CURVE_DEVICE_EDGE_UP] = "device_edge_up_bytes",
-    [CURVE_DEVICE_EDGE_DOWN] = "device_edge_down_bytes",
-    [CURVE_CLOUD_UP] = "cloud_up_bytes",
-    [CURVE_CLOUD_DOWN] = "cloud_down_bytes",
-    [CURVE_BROADCAST] = "broadcast_bytes",
+#define HOP(COST, name, title)                                                                               \
+    [COST] = {name "_up_bytes", title " up"}, [(COST) + 1] = {name "_down_bytes", title " down"}
+#define EDGE_HOP(n, name, title) HOP(CURVE_EDGE_EDGE + 2 * (n), name, title)
+static const struct {
+    const char *column, *hop;
+} costs[CURVE_COSTS] = {
+    [CURVE_SECONDS] = {"seconds", NULL},
+    [CURVE_UPDATES] = {"updates", NULL},
+    [CURVE_SAMPLES] = {"samples", NULL},
+    [CURVE_VERSIONS] = {"versions", NULL},
+    [CURVE_CONTRIBUTIONS] = {"contributions", NULL},
+    HOP(CURVE_DEVICE_EDGE_UP, "device_edge", "device-edge"),
+    EDGE_HOP(0, "edge_edge", "edge-edge"),
+    EDGE_HOP(1, "edge_edge_2", "edge-edge-2"),
+    EDGE_HOP(2, "edge_edge_3", "edge-edge-3"),
+    EDGE_HOP(3, "edge_edge_4", "edge-edge-4"),
+    EDGE_HOP(4, "edge_edge_5", "edge-edge-5"),
+    EDGE_HOP(5, "edge_edge_6", "edge-edge-6"),
+    EDGE_HOP(6, "edge_edge_7", "edge-edge-7"),
+    HOP(CURVE_CLOUD_UP, "cloud", "cloud"),
+    [CURVE_BROADCAST] = {"broadcast_bytes", NULL},
 };
 
 const char *curve_cost_name(enum curve_cost cost) {
-    return cost_columns[cost];
+    return costs[cost].column;
+}
+
+const char *curve_hop_title(enum curve_cost cost) {
+    return costs[cost].hop;
 }
 
 enum trib_ledger_unit curve_cost_unit(enum curve_cost cost) {
     size_t count;
     return trib_ledger_columns(TRIB_LEDGER_CURVE,
-                               &count)[trib_ledger_column(TRIB_LEDGER_CURVE, cost_columns[cost])]
+                               &count)[trib_ledger_column(TRIB_LEDGER_CURVE, costs[cost].column)]
         .unit;
 }
 
@@ -71,7 +85,7 @@ enum trib_status curve_read(struct trib_ledger_reader *reader, int64_t run_id, s
                             struct trib_error *err) {
     struct reading reading = {.curve = out, .accuracy = trib_ledger_column(TRIB_LEDGER_CURVE, "accuracy")};
     for (size_t i = 0; i < CURVE_COSTS; i++) {
-        reading.column[i] = trib_ledger_column(TRIB_LEDGER_CURVE, cost_columns[i]);
+        reading.column[i] = trib_ledger_column(TRIB_LEDGER_CURVE, costs[i].column);
         reading.real[i] = curve_cost_unit((enum curve_cost)i) == TRIB_UNIT_SECONDS;
     }
     return trib_ledger_read(reader, TRIB_LEDGER_CURVE, run_id, 0, take_row, &reading, err);

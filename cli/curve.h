@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { CURVE_EDGE_HOPS = 7 };
+
 /* What a run had taken when it made a version; the columns of TRIB_LEDGER_CURVE. */
 enum curve_cost {
     CURVE_SECONDS, /* from the run's beginning to the version */
@@ -16,13 +18,20 @@ enum curve_cost {
     CURVE_CONTRIBUTIONS, /* judged by the node that keeps the ledger */
     CURVE_DEVICE_EDGE_UP,
     CURVE_DEVICE_EDGE_DOWN,
-    CURVE_CLOUD_UP,
+    CURVE_EDGE_EDGE, /* up, down of the lowest hop between edges, then of those above it */
+    CURVE_CLOUD = CURVE_EDGE_EDGE + 2 * CURVE_EDGE_HOPS,
+    CURVE_CLOUD_UP = CURVE_CLOUD,
     CURVE_CLOUD_DOWN,
     CURVE_BROADCAST,
     CURVE_COSTS
 };
 
 const char *curve_cost_name(enum curve_cost cost); /* "seconds" */
+/* "device-edge up", "edge-edge-2 down"; NULL: no hop's bytes */
+const char *curve_hop_title(enum curve_cost cost);
+static inline bool curve_between_edges(enum curve_cost cost) {
+    return cost >= CURVE_EDGE_EDGE && cost < CURVE_CLOUD;
+}
 enum trib_ledger_unit curve_cost_unit(enum curve_cost cost);
 
 struct curve_point {

@@ -6,11 +6,12 @@
 #include "shared/model/digest.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TERMINAL_MS = 1000, PLAIN_MS = 10 * 1000, PATH_BYTES = 700 };
+enum { TERMINAL_MS = 1000, PLAIN_MS = 10 * 1000, PATH_BYTES = 700, LEFT_BYTES = 160 };
 
 void progress_begin(struct progress *p, const struct trib_scenario *scenario, uint64_t seed) {
     p->scenario = scenario;
@@ -33,6 +34,27 @@ static double share_done(const struct progress *p, const struct trib_sim_status 
     return most < 1 ? most : 1;
 }
 
+static void note_accuracy(struct progress *p, const struct trib_sim_status *s) {
+    const struct progress_mark now = {(double)s->events, 1 - s->best_accuracy};
+    if (!s->evaluated || s->evaluations == p->evaluations || s->events == 0) return;
+    p->evaluations = s->evaluations;
+    if (p->marks[1].events > 0 && now.events < 2 * p->marks[1].events) return;
+    p->marks[0] = p->marks[1];
+    p->marks[1] = now;
+}
+
+/* How many events it takes until the accuracy at which the run stops, as a multiple of those so far: with
+ * error = a x events^-b through an older mark and now. False: nobody knows. */
+static bool until_accuracy(const struct progress *p, const struct trib_sim_status *s, double *multiple) {
+    const struct progress_mark *before = &p->marks[0];
+    double wanted = 1 - p->scenario->plan.stop_accuracy, error = 1 - s->best_accuracy;
+    if (!(wanted > 0 && wanted < 1) || before->events <= 0 || !(error > 0 && error < before->error))
+        return false;
+    double b = log(before->error / error) / log((double)s->events / before->events);
+    *multiple = error > wanted ? pow(error / wanted, 1 / b) - 1 : 0;
+    return *multiple < 1000;
+}
+
 static void duration(char out[32], double seconds) {
     if (seconds < 120)
         (void)snprintf(out, 32, "%.0fs", seconds);
@@ -48,27 +70,45 @@ static uint64_t bytes_of(const struct trib_sim_status *s) {
     return bytes;
 }
 
+/* "at most 12m left, roughly 3m by its accuracy"; where nobody knows, how long it has taken. */
+static void time_left(const struct progress *p, const struct trib_sim_status *s, double spent,
+                      char out[LEFT_BYTES]) {
+    char most[32], roughly[32], so_far[32];
+    double done = share_done(p, s), multiple = 0;
+    bool capped = done > 0.001, may_stop = p->scenario->plan.stop_accuracy > 0;
+    bool rough = may_stop && until_accuracy(p, s, &multiple);
+    if (capped && rough && multiple >= (1 - done) / done) rough = false; /* the other end is nearer */
+    duration(most, capped ? spent * (1 - done) / done : 0);
+    duration(roughly, spent * multiple);
+    duration(so_far, spent);
+    if (s->catching_up)
+        (void)snprintf(out, LEFT_BYTES, "catching up");
+    else if (capped)
+        (void)snprintf(out, LEFT_BYTES, "%s%s left%s%s%s", may_stop ? "at most " : "", most,
+                       rough ? ", roughly " : "", rough ? roughly : "", rough ? " by its accuracy" : "");
+    else if (rough)
+        (void)snprintf(out, LEFT_BYTES, "roughly %s left by its accuracy", roughly);
+    else
+        (void)snprintf(out, LEFT_BYTES, "%s so far", so_far);
+}
+
 void progress_show(struct progress *p, const struct trib_sim_status *s) {
     uint64_t now = trib_clock_ms(), since = now - p->shown_ms;
+    note_accuracy(p, s);
     if (since < (p->terminal ? TERMINAL_MS : PLAIN_MS)) return;
-    char left[48] = "", time[32], accuracy[32] = "-", failed[40] = "";
-    double done = share_done(p, s), spent = (double)(now - p->began_ms) / 1000;
-    if (s->catching_up) {
-        (void)snprintf(left, sizeof left, "  catching up");
-    } else if (done > 0.001) {
-        duration(time, spent * (1 - done) / done);
-        (void)snprintf(left, sizeof left, "  %s%s left",
-                       p->scenario->plan.stop_accuracy > 0 ? "at most " : "", time);
-    }
+    char left[LEFT_BYTES], accuracy[32] = "-", wanted[32] = "", failed[40] = "";
+    time_left(p, s, (double)(now - p->began_ms) / 1000, left);
     if (s->evaluated) (void)snprintf(accuracy, sizeof accuracy, "%.4f", s->accuracy);
+    if (p->scenario->plan.stop_accuracy > 0)
+        (void)snprintf(wanted, sizeof wanted, " of %.4f", p->scenario->plan.stop_accuracy);
     if (s->failed > 0) (void)snprintf(failed, sizeof failed, "  failed %" PRIu64, s->failed);
     double rate = (double)(s->events - p->shown_events) * 1000 / (double)(since > 0 ? since : 1);
     (void)fprintf(stderr,
-                  "%s%s seed %" PRIu64 ": %.1f s  version %" PRIu64 "  accuracy %s  updates %" PRIu64
-                  "%s  %.0f events/s  %.1f MB%s%s",
+                  "%s%s seed %" PRIu64 ": %.1f s  version %" PRIu64 "  accuracy %s%s  updates %" PRIu64
+                  "%s  %.0f events/s  %.1f MB  %s%s",
                   p->terminal ? "\r\033[K" : "", p->scenario->name, p->seed, (double)s->virtual_ms / 1000,
-                  s->version, accuracy, s->updates.accepted, failed, rate, (double)bytes_of(s) / 1e6, left,
-                  p->terminal ? "" : "\n");
+                  s->version, accuracy, wanted, s->updates.accepted, failed, rate, (double)bytes_of(s) / 1e6,
+                  left, p->terminal ? "" : "\n");
     (void)fflush(stderr);
     p->line_open = p->terminal;
     p->shown_ms = now;

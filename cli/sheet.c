@@ -17,6 +17,8 @@ struct sheet {
     struct trib_buf *out;
     struct trib_buf cells; /* SHEET_TABLE: texts, each with its 0 */
     size_t width[COLUMNS_MAX];
+    bool shown[COLUMNS_MAX]; /* in a table: those with a title, and of hops between edges those that there are
+                              */
 };
 
 /* ---- values for people ---- */
@@ -84,6 +86,7 @@ static void add_table_row(struct sheet *sheet, const struct trib_ledger_cell *ce
     for (size_t i = 0; i < sheet->count; i++) {
         if (sheet->columns[i].title == NULL) continue;
         size_t at = sheet->cells.size;
+        if (cells[i].integer != 0) sheet->shown[i] = true;
         put_cell(&sheet->cells, &sheet->columns[i], &cells[i]);
         trib_buf_append(&sheet->cells, "", 1);
         if (sheet->cells.failed) return;
@@ -111,9 +114,9 @@ static void print_table(struct sheet *sheet) {
         bool first = true;
         for (size_t i = 0; i < sheet->count; i++) {
             if (sheet->columns[i].title == NULL) continue;
-            put_padded(sheet, i, first, row == 0 ? sheet->columns[i].title : cell);
+            if (sheet->shown[i]) put_padded(sheet, i, first, row == 0 ? sheet->columns[i].title : cell);
+            if (sheet->shown[i]) first = false;
             if (row > 0) cell += strlen(cell) + 1;
-            first = false;
         }
         end_line(sheet->out);
     }
@@ -186,6 +189,8 @@ static void begin(struct sheet *sheet) {
     if (sheet->form == SHEET_JSON) trib_json_begin(&sheet->json, '[');
     for (size_t i = 0; i < sheet->count; i++) {
         if (sheet->columns[i].title != NULL) sheet->width[i] = width_of(sheet->columns[i].title);
+        sheet->shown[i] = sheet->columns[i].title != NULL &&
+                          strncmp(sheet->columns[i].name, "edge_edge", strlen("edge_edge")) != 0;
         if (sheet->form == SHEET_CSV) {
             trib_buf_printf(sheet->out, "%s%s", i > 0 ? "," : "", sheet->columns[i].name);
         }

@@ -273,7 +273,7 @@ enum { LABELS_MAX = 64 };
 
 void svg_lines(struct trib_buf *out, const struct svg_chart *chart, const struct svg_line *lines,
                size_t count) {
-    const char *labels[LABELS_MAX];
+    const char *labels[LABELS_MAX] = {NULL};
     TRIB_ASSERT(count <= LABELS_MAX);
     for (size_t i = 0; i < count; i++) labels[i] = lines[i].label;
     struct frame f = begin(out, chart, labels, count);
@@ -313,7 +313,7 @@ static void put_bins(const struct frame *f, const struct scale *y, const struct 
 
 void svg_bars(struct trib_buf *out, const struct svg_chart *chart, const struct svg_bars *series,
               size_t count, const char *const *bins, size_t bin_count) {
-    const char *labels[LABELS_MAX];
+    const char *labels[LABELS_MAX] = {NULL};
     double largest = 0;
     TRIB_ASSERT(count > 0 && count <= LABELS_MAX && bin_count > 0);
     for (size_t i = 0; i < count; i++) {

@@ -28,9 +28,9 @@ $(FUZZERS): $(F)/%: $(F)/obj/tests/fuzz/%.o $(F)/libtributary.a
 	$(if $(V),,@echo "  LINK  $@")
 	$(Q)clang -o $@ $^ -fsanitize=fuzzer,$(FUZZ_SAN) $(LDFLAGS) $(BLAS) $(LIBS)
 
-$(F)/corpus/.made: tests/fuzz/seeds.py $(wildcard tests/vectors/*.hex)
+$(F)/corpus/.made: tests/fuzz/seeds.py $(wildcard tests/vectors/*.hex) tests/vectors/codecs.txt $(F)/fuzz_codec
 	@mkdir -p $(@D)
-	$(Q)tests/fuzz/seeds.py $(@D) && touch $@
+	$(Q)$(F)/fuzz_codec --specs > $(F)/specs.txt && tests/fuzz/seeds.py $(@D) < $(F)/specs.txt && touch $@
 
 fuzz-programs: $(FUZZERS)
 

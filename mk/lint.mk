@@ -24,6 +24,7 @@ lint-format:
 lint-structure:
 	@echo "  STRUCTURE"
 	@tests/lint/structure
+	@tests/torture/mutants/run --apply
 
 lint-tidy: $(TIDY_DONE)
 

@@ -8,7 +8,10 @@ JITTER  ?= 0
 SYSTEM  := $(if $(SAN),,$(wildcard tests/system/test_*.py tests/system/test_*.sh))
 # ONLY=name builds and runs only what has the name in its path.
 matching = $(if $(ONLY),$(foreach t,$(1),$(if $(findstring $(ONLY),$(t)),$(t))),$(1))
-CHOSEN_PROGRAMS := $(call matching,$(TESTS))
+# Long ones that start no thread: the thread sanitizer has nothing to see in them.
+ALONE := rules_walk federation_codecs federation_tensors federation_damage federation_training federation_rules federation_local \
+         sim_conditions spool clocks codec quantise store_fault store_damage
+CHOSEN_PROGRAMS := $(call matching,$(if $(filter thread,$(SAN)),$(filter-out $(ALONE:%=\%/test_%),$(TESTS)),$(TESTS)))
 CHOSEN_SYSTEM   := $(call matching,$(SYSTEM))
 
 # OpenBLAS is not instrumented, so threads of its own would look like races; the programs have none either.
@@ -21,7 +24,7 @@ SAN_ENV := ASAN_OPTIONS=allocator_may_return_null=1:strict_string_checks=1 \
 
 test-programs: $(TESTS)
 
-test: $(CHOSEN_PROGRAMS) $(if $(CHOSEN_SYSTEM),$(PROGRAMS:%=$(B)/bin/%) $(B)/faults.so) ## build and run all tests; ONLY=part-of-a-name, SAN=address,undefined or thread, SLOW=factor of time limits, JITTER=seconds
+test: $(CHOSEN_PROGRAMS) $(if $(CHOSEN_SYSTEM),$(PROGRAMS:%=$(B)/bin/%) $(B)/faults.so) $(if $(filter %/test_bench.py,$(CHOSEN_SYSTEM)),$(B)/bin/bench) ## build and run all tests; ONLY=part-of-a-name, SAN=address,undefined or thread, SLOW=factor of time limits, JITTER=seconds
 	@$(if $(SAN),$(SAN_ENV)) tests/run --bin $(B)/bin --slow $(SLOW) --jitter $(JITTER) $(if $(ONLY),--only '$(ONLY)') \
 	    $(CHOSEN_PROGRAMS) $(CHOSEN_SYSTEM)
 

@@ -14,7 +14,8 @@ import numpy as np
 
 KNOWN = "f32 f16 bf16 int8 int4 int2 1bit 2bit 3bit 4bit rotate topk leb rice"
 TINY = np.finfo(np.float32).tiny
-F32_1 = np.float32(1)
+HUGE = np.finfo(np.float32).max
+F32_0, F32_1 = np.float32(0), np.float32(1)
 
 
 class Refused(Exception):
@@ -65,6 +66,12 @@ class BF16:
         return (np.frombuffer(data, "<u2", n).astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
+def _usable(scale, most):
+    """As a float 32: 0 if it is too small to divide by, and no larger than lets scale x most be finite."""
+    scale = min(float(scale), float(np.nextafter(HUGE / np.float32(most), F32_0)))
+    return np.float32(scale) if scale >= TINY else F32_0
+
+
 class Int8:
     BLOCK = 256
 
@@ -75,9 +82,7 @@ class Int8:
         out = bytearray()
         for at in range(0, len(values), self.BLOCK):
             block = values[at:at + self.BLOCK].astype(np.float32)
-            scale = np.float32(np.abs(block).max() / np.float32(127))
-            if scale < TINY:  # too small to divide by: all zeros
-                scale = np.float32(0)
+            scale = _usable(np.abs(block).max() / np.float32(127), 127)
             q = np.rint(block / scale) if scale > 0 else np.zeros_like(block)
             out += struct.pack("<f", scale) + np.clip(q, -127, 127).astype(np.int8).tobytes()
         return bytes(out)
@@ -89,7 +94,7 @@ class Int8:
             count = min(self.BLOCK, n - at)
             scale = np.frombuffer(data, "<f4", 1, begin)
             q = np.frombuffer(data, np.int8, count, begin + 4)
-            if np.signbit(scale[0]) or not np.isfinite(scale[0] * np.float32(127)) or (q == -128).any():
+            if np.signbit(scale[0]) or 0 < scale[0] < TINY or not np.isfinite(scale[0] * np.float32(127)) or (q == -128).any():
                 raise Refused(f"int8: block {at // self.BLOCK} has scale {scale[0]}, or a byte of -128")
             if scale[0] == 0 and q.any():
                 raise Refused(f"int8: block {at // self.BLOCK} has scale 0 and bytes that are not 0")
@@ -125,9 +130,9 @@ class Packed:
         for at in range(0, len(values), block):
             x = values[at:at + block].astype(np.float32)
             scale, codes = self.quantise(x)
-            usable = scale >= TINY
-            out += struct.pack("<f", scale if usable else 0)
-            out += _pack(codes if usable else np.zeros(len(x), np.uint8), self.bits)
+            scale = _usable(scale, self.most)
+            out += struct.pack("<f", scale)
+            out += _pack(codes if scale > 0 else np.zeros(len(x), np.uint8), self.bits)
         return bytes(out)
 
     def decode(self, data, n):
@@ -198,7 +203,7 @@ class Levels(Packed):
         borders = (self.magnitudes[1:] + self.magnitudes[:-1]) / 2
         codes = np.searchsorted(borders, np.abs(wide) / rms, side="right").astype(np.uint8)
         level = self.magnitudes[codes].astype(float) * np.where(np.signbit(x), -1, 1)
-        return np.float32(np.dot(wide, level) / np.dot(level, level)), codes | np.signbit(x).astype(np.uint8) << self.bits - 1
+        return np.dot(wide, level) / np.dot(level, level), codes | np.signbit(x).astype(np.uint8) << self.bits - 1
 
 
 # ---- rotate ----

@@ -440,10 +440,15 @@ class Participant:
                 raise wire.Refused("said to be current, and is not what is held")
             model = self.model
         elif kind == wire.INCREMENTS:
-            model = self._add_increments(fields, payload)
+            if self.model is None or (fields["from_version"], fields["from_digest"]) != (self.version, self.digest):
+                raise wire.Refused("increments from a version that is not held")
+            model = self._add_increments(fields, payload, self.model.copy(), self.digest)
         elif kind == wire.SEED:
             model = self.schema.draw(fields["seed"])
-            if wire.chain_start(self.schema.fingerprint, wire.full_digest(model)) != fields["to_digest"]:
+            chain = wire.chain_start(self.schema.fingerprint, wire.full_digest(model))
+            if "parts" in fields:
+                model = self._add_increments(fields, payload, model, chain)
+            elif chain != fields["to_digest"]:
                 raise wire.Refused("a seed that gives another model here")
         else:
             model = wire.codec("f32").decode(payload, self.schema.parameters).copy()
@@ -458,14 +463,12 @@ class Participant:
         self.pulled_at = None
         self._start_training()
 
-    def _add_increments(self, fields, payload):
-        if self.model is None or (fields["from_version"], fields["from_digest"]) != (self.version, self.digest):
-            raise wire.Refused("increments from a version that is not held")
-        model, chain, at, codec = self.model.copy(), self.digest, 0, self.down
+    def _add_increments(self, fields, payload, model, chain):
+        at, codec = 0, self.down
         specs = fields["codec"].split(";") if fields.get("codec") else []
-        if len(specs) > len(fields["increments"]):
+        if len(specs) > len(fields["parts"]):
             raise wire.Refused("more codecs than increments")
-        for size in fields["increments"]:
+        for size in fields["parts"]:
             if specs and (spec := specs.pop(0)):  # an empty one is the one before
                 codec = wire.codec(spec)
             piece = payload[at:at + size]
@@ -512,7 +515,7 @@ class Participant:
                   "weight": done.weight, "steps": done.steps}
         if np.isfinite(done.loss):
             fields["loss"] = done.loss
-        # Which one a parent expects depends on its tier; of auto(...) it is the upper bound.
+        # Which one a parent expects depends on its tier (version 1); of auto(...) it is the upper bound.
         up = self.plan["codec.up"]
         if up != self.plan.get("codec.forward", up) or up.startswith("auto"):
             fields["codec"] = wire.upper_bound(up)

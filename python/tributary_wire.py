@@ -38,7 +38,7 @@ FIELDS = {
     33: ("plan", "text", 16384), 34: ("schema", "text", 32768), 35: ("run", "bin", 16),
     36: ("heartbeat_ms", "u64", None), 37: ("from_version", "u64", None), 38: ("from_digest", "bin", 32),
     39: ("to_version", "u64", None), 40: ("to_digest", "bin", 32), 41: ("applied", "u64", None),
-    42: ("fence", "u64", None), 43: ("increments", "u64s", 128), 44: ("seed", "u64", None),
+    42: ("fence", "u64", None), 43: ("parts", "u64s", 128), 44: ("seed", "u64", None),
     45: ("full_digest", "bin", 32), 46: ("verdict", "u64", 255), 47: ("staleness", "u64", None),
     48: ("reason", "u64", 255), 49: ("applied_weight", "f32", None), 50: ("offset", "u64", None),
     51: ("chunk_bytes", "u64", None), 52: ("window_bytes", "u64", None), 53: ("wait_ms", "u64", None),
@@ -54,14 +54,14 @@ KEYS = {name: key for key, (name, _, _) in FIELDS.items()}
 MESSAGES = {
     "HELLO": ("name incarnation next_number protocol_min protocol_max kind",
               "region held_version held_digest build fingerprint codecs parent_incarnation subscribe"
-              " device_class battery link"),
+              " base_version base_digest device_class battery link"),
     "WELCOME": ("session incarnation fingerprint last_number credit plan schema run heartbeat_ms", "build"),
     "PULL": ("session", "held_version held_digest credit rate device_class battery link"),
     "MODEL": ("session kind to_version to_digest applied fence",
-              "codec payload_bytes payload_crc from_version from_digest increments seed full_digest"),
-    "PUSH": ("session number base_version samples weight steps",
-             "after base_digest loss codec payload_bytes payload_crc region histogram below_updates"
-             " below_up_bytes below_down_bytes below_raw_bytes labels"),
+              "codec payload_bytes payload_crc from_version from_digest parts seed full_digest"),
+    "PUSH": ("session number base_version samples steps",
+             "after base_digest weight loss codec kind reason payload_bytes payload_crc region histogram below_updates"
+             " below_up_bytes below_down_bytes below_raw_bytes labels parts"),
     "ACK": ("session number verdict", "credit staleness reason applied_weight"),
     "CHUNK": ("session number offset", ""),
     "CREDIT": ("session", "number credit offset chunk_bytes window_bytes"),
@@ -81,7 +81,7 @@ REASONS = ["none", "stale", "base", "fence", "payload", "not_finite", "round", "
 ACCEPTED, REFUSED = 1, 2
 CURRENT, INCREMENTS, SEED, SNAPSHOT = 1, 2, 3, 4
 LEAVING, FINISHED = 1, 2
-MODEL_NEEDS = {CURRENT: (), INCREMENTS: ("from_version", "from_digest", "increments"), SEED: ("seed",),
+MODEL_NEEDS = {CURRENT: (), INCREMENTS: ("from_version", "from_digest", "parts"), SEED: ("seed",),
                SNAPSHOT: ("full_digest",)}
 
 

@@ -95,6 +95,12 @@ size_t trib_aggregator_send(struct trib_aggregator *a, trib_child_route route, u
     return wire;
 }
 
+size_t trib_aggregator_say(struct trib_aggregator *a, const struct session *session, uint64_t after,
+                           struct trib_msg *msg, struct trib_blob *payload) {
+    msg->version = session->version;
+    return trib_aggregator_send(a, session->route, after, msg, payload);
+}
+
 bool trib_aggregator_record(struct trib_aggregator *a, struct trib_record *record) {
     if (a->store_retry_ms > 0) return false;
     trib_rec_set(record, NOW, now_ms, a->now_ms);
@@ -224,7 +230,7 @@ static void welcome(struct trib_aggregator *a, struct session *s, const struct t
     if (schema.failed) /* it says HELLO again */
         trib_aggregator_error(a, s->route, 0, TRIB_CODE_BUSY, 0, 5000, "out of memory");
     else
-        (void)trib_aggregator_send(a, s->route, state->position, &msg, NULL);
+        (void)trib_aggregator_say(a, s, state->position, &msg, NULL);
     trib_buf_release(&schema);
 }
 
@@ -232,16 +238,21 @@ static void say_bye(struct trib_aggregator *a, const struct session *s, enum tri
     struct trib_msg msg = {.type = TRIB_BYE};
     trib_msg_set(&msg, SESSION, session, s->number);
     trib_msg_set(&msg, REASON, reason, reason);
-    (void)trib_aggregator_send(a, s->route, a->state->position, &msg, NULL);
+    (void)trib_aggregator_say(a, s, a->state->position, &msg, NULL);
 }
 
 /* Refuses a HELLO that cannot be taken; true if it was. */
 static bool hello_refused(struct trib_aggregator *a, trib_child_route route, const struct trib_msg *msg,
                           const struct trib_text *name) {
     const struct trib_state *state = a->state;
-    if (msg->protocol_min > TRIB_PROTOCOL_VERSION || msg->protocol_max < TRIB_PROTOCOL_VERSION) {
-        trib_aggregator_error(a, route, 0, TRIB_CODE_VERSION, 0, 60000,
-                              "this node speaks protocol version 1");
+    char text[160];
+    if (msg->protocol_min > TRIB_PROTOCOL_NEWEST || msg->protocol_max < TRIB_PROTOCOL_OLDEST) {
+        (void)snprintf(text, sizeof text,
+                       "found protocol versions %" PRIu64 " to %" PRIu64
+                       ", expected one of %d to %d; update %s",
+                       msg->protocol_min, msg->protocol_max, TRIB_PROTOCOL_OLDEST, TRIB_PROTOCOL_NEWEST,
+                       msg->protocol_min > TRIB_PROTOCOL_NEWEST ? "this parent" : "the child");
+        trib_aggregator_error(a, route, 0, TRIB_CODE_VERSION, 0, 60000, text);
     } else if (!name_is_good(name)) {
         trib_aggregator_error(a, route, 0, TRIB_CODE_DENIED, 0, 60000,
                               "a name has 1 to 64 printable characters without spaces");
@@ -304,6 +315,22 @@ static struct trib_peer *admit(struct trib_aggregator *a, trib_child_route route
     return peer;
 }
 
+/* The model goes beta times as far as there are edges towards the mean of theirs: beyond 1 that is too far.
+ * How many they are is known here alone. */
+static void tell_if_too_elastic(struct trib_aggregator *a) {
+    const double most = 0.9, beta = a->state->plan.elastic;
+    size_t edges = 0;
+    for (size_t i = 0; beta > 0.0 && i < a->session_count; i++) {
+        const struct session *s = &a->sessions[i];
+        edges += s->number != 0 && trib_session_peer(a, s)->kind == TRIB_CHILD_EDGE;
+    }
+    if (edges <= a->elastic_told || beta * (double)edges <= most * (1 + 1e-9)) return;
+    a->elastic_told = edges;
+    trib_aggregator_event(a, TRIB_LOG_WARN, "elastic_too_strong",
+                          "elastic=%g edges=%zu most=%.3g; set plan.forward.elastic to that or less", beta,
+                          edges, most / (double)edges);
+}
+
 static void on_hello(struct trib_aggregator *a, trib_child_route route, const char *identity,
                      const struct trib_msg *msg) {
     struct trib_text name = msg->name;
@@ -340,7 +367,11 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
                           .last_seen_ms = a->now_ms,
                           .active = true,
                           .subscribed = msg->subscribe != 0,
+                          .version = (uint8_t)(msg->protocol_max < TRIB_PROTOCOL_NEWEST
+                                                   ? msg->protocol_max
+                                                   : (uint64_t)TRIB_PROTOCOL_NEWEST),
                           .piece_ms = a->now_ms};
+    trib_aggregator_note_base(s, msg);
     trib_pace_init(&s->pace, a->options.window_bytes, false);
     trib_aggregator_hand_over(a, &kept, s);
     trib_aggregator_hand_over_outgoing(a, &kept, s);
@@ -352,6 +383,7 @@ static void on_hello(struct trib_aggregator *a, trib_child_route route, const ch
     a->status.active++;
     s->granted = trib_aggregator_grant(a);
     welcome(a, s, peer);
+    tell_if_too_elastic(a);
     if (a->state->stopped) say_bye(a, s, TRIB_BYE_FINISHED);
 }
 
@@ -404,7 +436,7 @@ static void on_session(struct trib_aggregator *a, struct session *s, const struc
         struct trib_msg pong = {.type = TRIB_PONG};
         trib_msg_set(&pong, SESSION, session, s->number);
         trib_msg_set(&pong, TOKEN, token, msg->token);
-        (void)trib_aggregator_send(a, s->route, 0, &pong, NULL);
+        (void)trib_aggregator_say(a, s, 0, &pong, NULL);
         break;
     }
     case TRIB_PONG: break;
@@ -527,6 +559,7 @@ uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms) {
 void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason) {
     a->now_ms = now_ms;
     a->leaving = a->leaving || reason == TRIB_BYE_LEAVING;
+    trib_cohort_tell(a);
     for (size_t i = 0; i < a->session_count; i++)
         if (a->sessions[i].number != 0) say_bye(a, &a->sessions[i], reason);
 }

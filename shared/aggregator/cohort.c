@@ -12,7 +12,8 @@ enum {
     POORLY_MS = 60 * 1000, /* ... or so often, where it may not be chosen for what it reports */
     CALL_AGAIN_MS = 5000,  /* ADVANCE may be lost */
     GATHER_MS = 1000,      /* the first draw waits so long for others than the first device */
-    TELL_EVERY = 64        /* choices, where there are no rounds */
+    UNTOLD_MS = 60 * 1000, /* choices without rounds wait so long for others to be told with */
+    NAMES_BYTES = 1600     /* in one event */
 };
 
 static struct choice *choice_of(const struct trib_aggregator *a, size_t peer) {
@@ -237,35 +238,53 @@ static void call(struct trib_aggregator *a, uint32_t peer) {
     struct trib_msg msg = {.type = TRIB_ADVANCE};
     trib_msg_set(&msg, SESSION, session, session->number);
     trib_msg_set(&msg, TO_VERSION, to_version, a->state->version);
-    (void)trib_aggregator_send(a, session->route, a->state->position, &msg, NULL);
+    (void)trib_aggregator_say(a, session, a->state->position, &msg, NULL);
 }
 
-/* One row for a draw, with as many names as there is room for. */
-static void tell_cohort(struct trib_aggregator *a, const uint32_t *peers, size_t count, size_t of) {
-    char names[200];
+/* Those from `at` on that have room in one event; returns who comes next. */
+static size_t put_names(const struct trib_aggregator *a, const uint32_t *peers, size_t count, size_t at,
+                        char names[NAMES_BYTES]) {
     size_t used = 0;
-    names[0] = 0;
-    for (size_t i = 0; i < count; i++) {
-        const char *name = a->state->peers[peers[i]].identity;
-        if (used + strlen(name) + 5 > sizeof names) {
-            (void)snprintf(names + used, sizeof names - used, ",...");
-            break;
-        }
-        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? "," : "", name);
+    for (names[0] = 0; at < count; at++) {
+        const char *name = a->state->peers[peers[at]].identity;
+        if (used + strlen(name) + 2 > NAMES_BYTES) break;
+        used += (size_t)snprintf(names + used, NAMES_BYTES - used, "%s%s", used > 0 ? "," : "", name);
     }
-    trib_outbox_event(a->outbox, a->state, a->now_ms, a->store_retry_ms == 0, TRIB_LOG_INFO, "cohort",
-                      "policy=%s version=%" PRIu64 " chosen=%zu of=%zu names=%s",
-                      trib_select_name(a->cohort.policy), a->state->version, count, of, names);
+    return at;
 }
 
-static void tell_choices(struct trib_aggregator *a, size_t of) {
+/* Rows with the names of all, each with as many as there is room for. */
+static void tell_names(struct trib_aggregator *a, const uint32_t *peers, size_t count, size_t of) {
+    char names[NAMES_BYTES], which[48] = "", work[64] = "";
+    size_t parts = 0, at = 0;
+    for (; at < count; parts++) at = put_names(a, peers, count, at, names);
+    if (!in_rounds(a))
+        (void)snprintf(work, sizeof work, " at_work=%zu total=%" PRIu64, a->cohort.member_count,
+                       a->cohort.choices);
+    at = 0;
+    for (size_t part = 1; part <= parts; part++) {
+        at = put_names(a, peers, count, at, names);
+        if (parts > 1) (void)snprintf(which, sizeof which, " part=%zu/%zu", part, parts);
+        trib_outbox_event(a->outbox, a->state, a->now_ms, a->store_retry_ms == 0, TRIB_LOG_INFO, "cohort",
+                          "policy=%s version=%" PRIu64 " chosen=%zu of=%zu%s%s names=%s",
+                          trib_select_name(a->cohort.policy), a->state->version, count, of, work, which,
+                          names);
+    }
+}
+
+void trib_cohort_tell(struct trib_aggregator *a) {
     struct cohort *c = &a->cohort;
-    if (c->choices - c->told < TELL_EVERY) return;
-    trib_outbox_event(a->outbox, a->state, a->now_ms, a->store_retry_ms == 0, TRIB_LOG_INFO, "cohort",
-                      "policy=%s version=%" PRIu64 " chosen=%" PRIu64 " of=%zu at_work=%zu total=%" PRIu64,
-                      trib_select_name(c->policy), a->state->version, c->choices - c->told, of,
-                      c->member_count, c->choices);
-    c->told = c->choices;
+    if (c->untold_count > 0) tell_names(a, c->untold, c->untold_count, c->untold_of);
+    c->untold_count = 0;
+}
+
+/* Without rounds there is a row for many choices. */
+static void note_choice(struct trib_aggregator *a, uint32_t peer, size_t of) {
+    struct cohort *c = &a->cohort;
+    if (c->untold_count == 0) c->untold_ms = a->now_ms;
+    c->untold[c->untold_count++] = peer;
+    c->untold_of = of;
+    if (c->untold_count == TRIB_COHORT_UNTOLD) trib_cohort_tell(a);
 }
 
 /* One draw for at most `want` places; who is `asking` just now needs no call. *all: everybody was chosen. */
@@ -288,6 +307,7 @@ static size_t draw_places(struct trib_aggregator *a, size_t want, size_t asking,
         uint32_t peer = c->candidate_peers[c->chosen[i]];
         uint32_t slot = a->presence[peer].session;
         take_place(a, peer);
+        if (!in_rounds(a)) note_choice(a, peer, *of);
         if (peer != asking && slot != 0 && a->sessions[slot - 1].waiting) call(a, peer);
     }
     *all = chosen > 0 && chosen == draw.count;
@@ -307,8 +327,7 @@ static void fill_places(struct trib_aggregator *a, size_t asking) {
     while (all && taken + chosen < want) /* the mean is higher then: others may have become fair */
         chosen += draw_places(a, want - taken - chosen, asking, &of, &all);
     tell_shortage(a, of);
-    if (chosen > 0 && in_rounds(a)) tell_cohort(a, c->members + first, chosen, of);
-    if (!in_rounds(a)) tell_choices(a, of);
+    if (chosen > 0 && in_rounds(a)) tell_names(a, c->members + first, chosen, of);
 }
 
 void trib_cohort_begin(struct trib_aggregator *a) {
@@ -435,6 +454,7 @@ void trib_cohort_look(struct trib_aggregator *a) {
     struct cohort *c = &a->cohort;
     if (c->up_ms == 0) c->up_ms = a->now_ms;
     if (!trib_cohort_on(a)) return;
+    if (c->untold_count > 0 && a->now_ms - c->untold_ms >= UNTOLD_MS) trib_cohort_tell(a);
     for (size_t i = c->member_count; i-- > 0;) { /* from the end: the last takes the place of who goes */
         uint32_t peer = c->members[i];
         struct choice *choice = choice_of(a, peer);

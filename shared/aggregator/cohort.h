@@ -43,13 +43,18 @@ struct choice {
     uint64_t link;       /* bytes/s; 0: it has not said */
 };
 
+enum { TRIB_COHORT_UNTOLD = 64 };
+
 struct cohort {
     struct trib_select *policy;
     struct trib_select_memory memory;
     bool begun;              /* the round below was drawn for */
     uint64_t commits, fence; /* ... when the state had these */
     uint64_t rounds, choices;
-    uint64_t told; /* choices, at the last event of them */
+    size_t untold_count,
+        untold_of;      /* without rounds: who was chosen since the last event of it, of how many */
+    uint64_t untold_ms; /* since when there is somebody */
+    uint32_t untold[TRIB_COHORT_UNTOLD];
     double mean;   /* times that one of those who may be chosen was, at the last draw */
     bool short_of; /* nobody may be chosen: that was said */
     size_t group_count;
@@ -93,6 +98,9 @@ void trib_cohort_answered(struct trib_aggregator *a, const struct session *sessi
 
 /* A new version may be published, or a round goes on after a restart: draws, if that has not been done. */
 void trib_cohort_begin(struct trib_aggregator *a);
+/* The ledger is told of everybody who was chosen: a round's at once, others when they are many, a minute
+ * later, or by this, when the run or this process ends. */
+void trib_cohort_tell(struct trib_aggregator *a);
 /* Is ADVANCE for this version not meant for it? */
 bool trib_cohort_skips(struct trib_aggregator *a, const struct session *session);
 /* Once a second: patience, empty places, calls that may have been lost. */

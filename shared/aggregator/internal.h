@@ -49,13 +49,17 @@ struct session {
     bool waiting;  /* was told to wait: gets ADVANCE when there is something */
     bool offering; /* waits for its turn to send what it offered */
     bool parked;
-    bool sending; /* it counts as one who is being sent something */
+    bool sending;    /* it counts as one who is being sent something */
+    bool seeded;     /* it was told a seed */
+    uint8_t version; /* of the protocol */
     trib_child_route route;
     size_t peer;
     uint64_t last_seen_ms;
-    uint64_t advanced; /* the newest version that it was given, plus 1; 0: none */
-    uint64_t rate;     /* bytes/s at which models come to it, as it says; 0: not known */
-    uint64_t before;   /* increments that it was given with the newest one, of older versions */
+    uint64_t told_version; /* of what its child has an update, or holds, as HELLO said; UINT64_MAX: nothing */
+    uint8_t told_digest[4]; /* ... and that version's digest */
+    uint64_t advanced;      /* the newest version that it was given, plus 1; 0: none */
+    uint64_t rate;          /* bytes/s at which models come to it, as it says; 0: not known */
+    uint64_t before;        /* increments that it was given with the newest one, of older versions */
     struct trib_inbound incoming;
     struct trib_outbound outgoing;
     uint64_t granted, taken; /* session credit and what was used of it */
@@ -107,6 +111,7 @@ struct trib_aggregator {
     double region_sum;
     uint64_t region_reporting, region_silent;
     uint64_t lowered_to; /* updates that a commit needs, as last seen */
+    size_t elastic_told; /* edges that were said to be too many for forward.elastic; 0: none were */
     uint64_t short_of;   /* updates that were pending when the combiner was last said to have too few; 0 */
     uint64_t evaluated_version;
     float evaluated_accuracy;
@@ -130,6 +135,9 @@ struct trib_aggregator {
 /* aggregator.c */
 size_t trib_aggregator_send(struct trib_aggregator *a, trib_child_route route, uint64_t after,
                             const struct trib_msg *msg, struct trib_blob *payload);
+/* To a child that has a session, in its version of the protocol. */
+size_t trib_aggregator_say(struct trib_aggregator *a, const struct session *session, uint64_t after,
+                           struct trib_msg *msg, struct trib_blob *payload);
 bool trib_aggregator_record(struct trib_aggregator *a, struct trib_record *record);
 void trib_aggregator_error(struct trib_aggregator *a, trib_child_route route, uint64_t session, uint64_t code,
                            uint64_t number, uint64_t wait_ms, const char *detail);
@@ -150,6 +158,8 @@ uint64_t trib_aggregator_grant(const struct trib_aggregator *a);
 /* push.c */
 void trib_aggregator_on_push(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
                              struct trib_blob *payload, size_t wire_bytes);
+/* HELLO said what the child's updates may start from without saying so. */
+void trib_aggregator_note_base(struct session *session, const struct trib_msg *hello);
 /* Judges an update whose payload is here (or is refused without it, `payload` NULL), and answers. */
 void trib_aggregator_judge(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
                            struct trib_blob *payload, size_t wire_bytes);

@@ -131,7 +131,7 @@ static void grant_pieces(struct trib_aggregator *a, struct session *s) {
     trib_msg_set(&msg, OFFSET, offset, s->incoming.have);
     trib_msg_set(&msg, CHUNK_BYTES, chunk_bytes, chunk);
     trib_msg_set(&msg, WINDOW_BYTES, window_bytes, window);
-    (void)trib_aggregator_send(a, s->route, 0, &msg, NULL);
+    (void)trib_aggregator_say(a, s, 0, &msg, NULL);
 }
 
 /* A parked one takes no more when as much as the budget is parked. */
@@ -262,6 +262,7 @@ static void judge_whole(struct trib_aggregator *a, struct session *s) {
                               "the journal cannot be written");
     } else {
         trib_aggregator_judge(a, s, &offer->msg, whole, trib_zmtp_bytes(64, trib_blob_size(whole)));
+        trib_blob_rest(whole); /* of a file, which waits to be written: the next one is large too */
     }
     trib_blob_unref(&whole);
     trib_free(offer);

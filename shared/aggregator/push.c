@@ -23,7 +23,7 @@ static void acknowledge(struct trib_aggregator *a, struct session *s, uint64_t n
     uint64_t total = s->taken + trib_aggregator_grant(a);
     if (total > s->granted) s->granted = total;
     trib_msg_set(&msg, CREDIT, credit, s->granted);
-    (void)trib_aggregator_send(a, s->route, a->state->position, &msg, NULL);
+    (void)trib_aggregator_say(a, s, a->state->position, &msg, NULL);
 }
 
 /* CRC32C of the payload, or what its offer said of it. on_push has compared the two where both are there. */
@@ -53,6 +53,12 @@ static void repeat(struct trib_aggregator *a, struct session *s, const struct tr
 
 /* ---- judging ---- */
 
+static bool hops_add_up(const struct trib_msg *msg) {
+    const uint64_t below[TRIB_HOP_NUMBERS] = {msg->below_updates, msg->below_up_bytes, msg->below_down_bytes,
+                                              msg->below_raw_bytes};
+    return trib_hops_add_up(&msg->parts, below);
+}
+
 /* Are the numbers counts of something? A histogram says where the samples come from, so it holds just them.
  */
 static bool counts(const struct trib_msg *msg) {
@@ -63,6 +69,7 @@ static bool counts(const struct trib_msg *msg) {
     if (msg->below_updates > TRIB_CLAIM_MAX || msg->below_up_bytes > TRIB_BELOW_BYTES_MAX ||
         msg->below_down_bytes > TRIB_BELOW_BYTES_MAX || msg->below_raw_bytes > TRIB_BELOW_BYTES_MAX)
         return false;
+    if (msg->parts.count > 0 && !hops_add_up(msg)) return false;
     uint64_t left = msg->samples;
     for (size_t i = 1; i < msg->histogram.count; i += 2) {
         if (msg->histogram.items[i] > left) return false;
@@ -83,16 +90,32 @@ static bool is_over(const struct trib_state *s) {
     return s->stopped || (last > 0 && s->version >= last);
 }
 
+void trib_aggregator_note_base(struct session *s, const struct trib_msg *hello) {
+    const bool brief = s->version >= TRIB_PROTOCOL_BRIEF;
+    const bool update = brief && trib_msg_has(hello, BASE_VERSION) && trib_msg_has(hello, BASE_DIGEST);
+    const bool held = brief && trib_msg_has(hello, HELD_VERSION) && trib_msg_has(hello, HELD_DIGEST);
+    s->told_version = update ? hello->base_version : held ? hello->held_version : UINT64_MAX;
+    memcpy(s->told_digest, update ? hello->base_digest : hello->held_digest, sizeof s->told_digest);
+}
+
+/* Is it this node's version of that number? An update that does not say is of one that it was given in this
+ * session, or told of with HELLO. */
+static bool is_base(const struct session *session, const struct trib_msg *msg, const struct trib_base *base) {
+    const uint8_t *digest = trib_msg_has(msg, BASE_DIGEST)               ? msg->base_digest
+                            : session->told_version == msg->base_version ? session->told_digest
+                                                                         : base->chain;
+    return memcmp(digest, base->chain, sizeof msg->base_digest) == 0;
+}
+
 /* What can be said before the payload is there. */
-static enum trib_reason judge_header(const struct trib_aggregator *a, const struct trib_peer *peer,
+static enum trib_reason judge_header(const struct trib_aggregator *a, const struct session *session,
                                      const struct trib_msg *msg, uint64_t *staleness) {
     const struct trib_state *s = a->state;
+    const struct trib_peer *peer = trib_session_peer(a, session);
     *staleness = 0;
     if (is_over(s)) return TRIB_REASON_FINISHED;
     const struct trib_base *base = trib_state_base(s, msg->base_version);
-    if (base == NULL) return TRIB_REASON_BASE;
-    if (trib_msg_has(msg, BASE_DIGEST) && memcmp(msg->base_digest, base->chain, sizeof msg->base_digest) != 0)
-        return TRIB_REASON_BASE;
+    if (base == NULL || !is_base(session, msg, base)) return TRIB_REASON_BASE;
     *staleness = s->commits - base->commits;
     if (msg->base_version < s->fence) return TRIB_REASON_FENCE;
     if (*staleness > s->plan.staleness_cap) return TRIB_REASON_STALE;
@@ -111,18 +134,68 @@ void trib_aggregator_out_of_memory(struct trib_aggregator *a, const struct sessi
                           "out of memory for this payload");
 }
 
-/* The codec of a PUSH: the plan's, or the one it names; NULL: unknown (or no memory: *status says). *own must
- * be freed. */
-static const struct trib_codec *codec_of(const struct trib_aggregator *a, const struct trib_text *spec,
-                                         struct trib_codec **own, enum trib_status *status) {
-    *status = TRIB_OK;
-    *own = NULL;
-    if (spec->size == 0) return a->state->codec_in;
-    char text[TRIB_CODEC_MAX_SPEC + 1] = {0};
-    if (spec->size > TRIB_CODEC_MAX_SPEC) return NULL;
-    memcpy(text, spec->data, spec->size);
-    *status = trib_codec_new_for(text, &a->state->schema, own, NULL);
-    return *own;
+/* What an update is encoded in. */
+struct coding {
+    const struct trib_codec *codec;     /* NULL: unknown here */
+    struct trib_codec *own;             /* owned; NULL: it is the state's */
+    char spec[TRIB_CODEC_MAX_SPEC + 1]; /* as it is recorded; empty: the largest that comes to this tier */
+};
+
+static enum trib_status take_spec(const struct trib_state *state, const char *spec, size_t bytes,
+                                  struct coding *out) {
+    if (bytes > TRIB_CODEC_MAX_SPEC) return TRIB_INVALID;
+    memcpy(out->spec, spec, bytes);
+    enum trib_status status = trib_codec_new_for(out->spec, &state->schema, &out->own, NULL);
+    out->codec = out->own;
+    return status;
+}
+
+/* A codec of the list that comes to this tier. */
+static enum trib_status take_place(const struct trib_state *state, uint64_t place, struct coding *out) {
+    if (place >= trib_ladder_count(state->ladder_in)) return TRIB_INVALID;
+    out->codec = trib_ladder_codec(state->ladder_in, (size_t)place);
+    (void)snprintf(out->spec, sizeof out->spec, "%s", trib_codec_spec(out->codec));
+    return TRIB_OK;
+}
+
+/* Of another list, which is not kept. */
+static enum trib_status take_place_of(const char *list, const struct trib_state *state, uint64_t place,
+                                      struct coding *out) {
+    struct trib_ladder *ladder = NULL;
+    enum trib_status status = trib_ladder_new(list, &state->schema, &ladder, NULL);
+    if (status == TRIB_OK && place >= trib_ladder_count(ladder)) status = TRIB_INVALID;
+    if (status == TRIB_OK) {
+        const char *spec = trib_codec_spec(trib_ladder_codec(ladder, (size_t)place));
+        status = take_spec(state, spec, strlen(spec), out);
+    }
+    trib_ladder_free(&ladder);
+    return status;
+}
+
+/* What a PUSH does not name is as the plan has it for a child of its kind. That is another codec than what
+ * comes to this tier where it is a device at the cloud, or an edge below another. */
+static enum trib_status find_coding(const struct trib_aggregator *a, const struct session *s,
+                                    const struct trib_msg *msg, struct coding *out) {
+    const struct trib_state *state = a->state;
+    const struct trib_plan *plan = &state->plan;
+    if (msg->codec.size > 0) return take_spec(state, msg->codec.data, msg->codec.size, out);
+    const bool device = trib_session_peer(a, s)->kind == TRIB_CHILD_DEVICE;
+    const char *here = state->role == TRIB_ROLE_EDGE ? plan->codec_up : plan->codec_forward;
+    const char *its = device ? plan->codec_up : plan->codec_forward;
+    const bool brief = s->version >= TRIB_PROTOCOL_BRIEF, other = brief && strcmp(its, here) != 0;
+    if (!brief || !trib_msg_has(msg, KIND)) {
+        if (other) return take_spec(state, its, strlen(its), out);
+        out->codec = state->codec_in;
+        return TRIB_OK;
+    }
+    return other ? take_place_of(its, state, msg->kind, out) : take_place(state, msg->kind, out);
+}
+
+/* TRIB_NOMEM, or it is found, or unknown. `own` must be freed. */
+static enum trib_status coding_of(const struct trib_aggregator *a, const struct session *s,
+                                  const struct trib_msg *msg, struct coding *out) {
+    *out = (struct coding){0};
+    return find_coding(a, s, msg, out) == TRIB_NOMEM ? TRIB_NOMEM : TRIB_OK;
 }
 
 /* Population share: this child's region among those of all active ones; a child whose region is not known yet
@@ -240,7 +313,7 @@ static enum trib_status weigh(struct trib_aggregator *a, const struct session *s
 }
 
 static void fill_record(struct trib_record *record, const struct trib_aggregator *a, const struct session *s,
-                        const struct trib_msg *msg, size_t wire_bytes) {
+                        const struct trib_msg *msg, const char *spec, size_t wire_bytes) {
     const struct trib_peer *peer = trib_session_peer(a, s);
     trib_rec_set(record, PEER, peer, ((struct trib_text){peer->identity, strlen(peer->identity)}));
     trib_rec_set(record, INCARNATION, incarnation, peer->incarnation);
@@ -252,14 +325,14 @@ static void fill_record(struct trib_record *record, const struct trib_aggregator
     trib_rec_set(record, LOSS, loss, msg->loss);
     trib_rec_set(record, WIRE_BYTES, wire_bytes, wire_bytes);
     trib_rec_set(record, RAW_BYTES, raw_bytes, trib_state_parameters(a->state) * sizeof(float));
-    if (msg->codec.size > 0 && msg->codec.size <= TRIB_CODEC_MAX_SPEC)
-        trib_rec_set(record, CODEC, codec, msg->codec);
+    if (spec[0] != 0) trib_rec_set(record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     if (msg->histogram.count > 0) trib_rec_set(record, HISTOGRAM, histogram, msg->histogram);
     if (!trib_msg_has(msg, BELOW_UPDATES)) return;
     trib_rec_set(record, BELOW_UPDATES, below_updates, msg->below_updates);
     trib_rec_set(record, BELOW_UP, below_up_bytes, msg->below_up_bytes);
     trib_rec_set(record, BELOW_DOWN, below_down_bytes, msg->below_down_bytes);
     trib_rec_set(record, BELOW_RAW, below_raw_bytes, msg->below_raw_bytes);
+    if (msg->parts.count > 0 && hops_add_up(msg)) trib_rec_set(record, HOPS, hops, msg->parts);
 }
 
 /* What was offered under a number that has a verdict by now concerns nobody. */
@@ -291,35 +364,45 @@ static bool is_content(enum trib_reason reason) {
     }
 }
 
+/* Why a device's codec is another from this update on: it has no ledger of its own. */
+static void tell_choice(struct trib_aggregator *a, const struct session *s, const struct trib_msg *msg,
+                        const char *spec) {
+    char quoted[2 * TRIB_CODEC_MAX_SPEC];
+    if (s->version < TRIB_PROTOCOL_BRIEF || !trib_msg_has(msg, REASON) || spec[0] == 0) return;
+    trib_aggregator_event(a, TRIB_LOG_INFO, "codec_chosen", "peer=%s number=%" PRIu64 " codec=%s reason=%s",
+                          trib_session_peer(a, s)->identity, msg->number,
+                          trib_log_quote(quoted, sizeof quoted, spec), trib_choice_name(msg->reason));
+}
+
 void trib_aggregator_judge(struct trib_aggregator *a, struct session *s, const struct trib_msg *msg,
                            struct trib_blob *payload, size_t wire_bytes) {
     const struct trib_state *state = a->state;
     struct trib_record record = {.kind = TRIB_REC_VERDICT};
-    fill_record(&record, a, s, msg, wire_bytes);
+    struct coding coding;
+    enum trib_status found = coding_of(a, s, msg, &coding);
+    fill_record(&record, a, s, msg, coding.spec, wire_bytes);
     uint64_t staleness;
-    enum trib_reason reason = judge_header(a, trib_session_peer(a, s), msg, &staleness);
+    enum trib_reason reason = judge_header(a, s, msg, &staleness);
     trib_rec_set(&record, STALENESS, staleness, staleness);
     size_t bytes = trib_blob_size(payload);
     trib_rec_set(&record, PAYLOAD_CRC, payload_crc, crc_of(msg, payload));
-    struct trib_codec *own = NULL;
-    enum trib_status found;
-    const struct trib_codec *codec = codec_of(a, &msg->codec, &own, &found);
     double sum_squares = 0;
     if (found == TRIB_NOMEM) { /* no reason to refuse it for ever */
         trib_aggregator_out_of_memory(a, s, msg->number);
         return;
     }
-    if (reason == TRIB_REASON_NONE && codec == NULL) reason = TRIB_REASON_CODEC;
+    if (reason == TRIB_REASON_NONE && coding.codec == NULL) reason = TRIB_REASON_CODEC;
     if (reason == TRIB_REASON_NONE) {
         enum trib_status status = payload == NULL
                                       ? TRIB_INVALID
-                                      : trib_codec_check(codec, trib_blob_data(payload), bytes,
+                                      : trib_codec_check(coding.codec, trib_blob_data(payload), bytes,
                                                          trib_state_parameters(state), &sum_squares, NULL);
         if (status == TRIB_OK && !isfinite((float)sqrt(sum_squares))) status = TRIB_LIMIT;
         if (status != TRIB_OK) reason = status == TRIB_LIMIT ? TRIB_REASON_NOT_FINITE : TRIB_REASON_PAYLOAD;
     }
-    if (reason == TRIB_REASON_NONE) found = weigh(a, s, msg, codec, payload, sum_squares, &record, &reason);
-    trib_codec_free(&own);
+    if (reason == TRIB_REASON_NONE)
+        found = weigh(a, s, msg, coding.codec, payload, sum_squares, &record, &reason);
+    trib_codec_free(&coding.own);
     if (found == TRIB_NOMEM) {
         trib_aggregator_out_of_memory(a, s, msg->number);
         return;
@@ -335,6 +418,7 @@ void trib_aggregator_judge(struct trib_aggregator *a, struct session *s, const s
     const struct trib_peer *peer = trib_session_peer(a, s);
     uint64_t region = peer->region, until = peer->rules.until;
     if (!trib_aggregator_record(a, &record)) return;
+    tell_choice(a, s, msg, coding.spec);
     trib_aggregator_region_moved(a, s, region);
     tell_quarantine(a, s, until);
     drop_judged(a, s);
@@ -355,14 +439,12 @@ void trib_aggregator_judge(struct trib_aggregator *a, struct session *s, const s
 enum trib_status trib_aggregator_look_at_offer(const struct trib_aggregator *a, const struct session *s,
                                                const struct trib_msg *msg) {
     uint64_t staleness;
-    struct trib_codec *own;
-    enum trib_status found;
-    const struct trib_codec *codec = codec_of(a, &msg->codec, &own, &found);
-    bool hopeless = codec == NULL ||
-                    judge_header(a, trib_session_peer(a, s), msg, &staleness) != TRIB_REASON_NONE ||
+    struct coding coding;
+    enum trib_status found = coding_of(a, s, msg, &coding);
+    bool hopeless = coding.codec == NULL || judge_header(a, s, msg, &staleness) != TRIB_REASON_NONE ||
                     msg->payload_bytes == 0 ||
-                    msg->payload_bytes > trib_codec_max_bytes(codec, trib_state_parameters(a->state));
-    trib_codec_free(&own);
+                    msg->payload_bytes > trib_codec_max_bytes(coding.codec, trib_state_parameters(a->state));
+    trib_codec_free(&coding.own);
     if (found == TRIB_NOMEM) return TRIB_NOMEM;
     return hopeless ? TRIB_INVALID : TRIB_OK;
 }
@@ -371,7 +453,7 @@ enum trib_status trib_aggregator_look_at_offer(const struct trib_aggregator *a, 
 static bool is_damaged(const struct trib_msg *msg, const struct trib_blob *payload) {
     if (payload == NULL || !trib_msg_has(msg, PAYLOAD_CRC)) return false;
     size_t bytes = trib_blob_size(payload);
-    return msg->payload_bytes != bytes ||
+    return (trib_msg_has(msg, PAYLOAD_BYTES) && msg->payload_bytes != bytes) ||
            msg->payload_crc != trib_kernels()->crc32c(0, trib_blob_data(payload), bytes);
 }
 

@@ -56,6 +56,7 @@ bool trib_aggregator_rollback(struct trib_aggregator *a, uint64_t now_ms, uint64
 void trib_aggregator_finish(struct trib_aggregator *a, uint64_t now_ms, const char *reason) {
     a->now_ms = now_ms;
     if (!a->state->stopped) {
+        trib_cohort_tell(a);
         struct trib_record record = {.kind = TRIB_REC_STOP};
         trib_rec_set(&record, TEXT, text, ((struct trib_text){reason, strlen(reason)}));
         if (!trib_aggregator_record(a, &record)) return;

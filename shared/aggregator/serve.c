@@ -74,7 +74,7 @@ static enum trib_status encode(struct trib_aggregator *a, struct trib_record *re
     trib_rec_set(record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
     if (trib_ladder_count(s->ladder_pub) == 1) return TRIB_OK;
     int bytes = snprintf(why, WHY_BYTES, "reason=%s lost=%.4f bytes_per_s=%.0f waiting=%" PRIu64,
-                         choice.reason, choice.lost, line.bytes_per_s, line.waiting);
+                         trib_choice_name(choice.reason), choice.lost, line.bytes_per_s, line.waiting);
     trib_rec_set(record, TEXT, text, ((struct trib_text){why, (size_t)bytes}));
     if (choice.rung != line.before) /* the ledger has it with the version */
         trib_outbox_event(a->outbox, a->state, a->now_ms, false, TRIB_LOG_INFO, "codec_chosen",
@@ -124,7 +124,7 @@ static void wait_for(struct trib_aggregator *a, struct session *session, uint64_
     struct trib_msg msg = {.type = TRIB_WAIT};
     trib_msg_set(&msg, SESSION, session, session->number);
     trib_msg_set(&msg, WAIT_MS, wait_ms, wait_ms);
-    (void)trib_aggregator_send(a, session->route, 0, &msg, NULL);
+    (void)trib_aggregator_say(a, session, 0, &msg, NULL);
 }
 
 /* For lack of room: it comes back in its turn, and not when ADVANCE calls everybody. */
@@ -193,12 +193,12 @@ static uint64_t taken_at_once(const struct trib_msg *pull) {
     return trib_msg_has(pull, CREDIT) ? pull->credit : TRIB_FREE_PAYLOAD;
 }
 
-static void offer_payload(struct trib_aggregator *a, struct session *session, const struct trib_msg *msg,
+static void offer_payload(struct trib_aggregator *a, struct session *session, struct trib_msg *msg,
                           struct trib_blob *payload) {
     trib_outbound_start(&session->outgoing, msg->to_version, payload);
     session->sent_ms = a->now_ms;
     count_sending(a, session, true);
-    (void)trib_aggregator_send(a, session->route, a->state->position, msg, NULL);
+    (void)trib_aggregator_say(a, session, a->state->position, msg, NULL);
 }
 
 static void send_payload(struct trib_aggregator *a, struct session *session, const struct trib_msg *pull,
@@ -206,7 +206,7 @@ static void send_payload(struct trib_aggregator *a, struct session *session, con
     size_t bytes = trib_blob_size(payload);
     a->status.models_sent++;
     if (bytes <= taken_at_once(pull)) {
-        (void)trib_aggregator_send(a, session->route, a->state->position, msg, payload);
+        (void)trib_aggregator_say(a, session, a->state->position, msg, payload);
         return;
     }
     trib_msg_set(msg, PAYLOAD_BYTES, payload_bytes, bytes);
@@ -254,13 +254,15 @@ static const struct trib_base *held_base(const struct trib_state *s, const struc
     return held != NULL && memcmp(held->chain, pull->held_digest, sizeof held->chain) == 0 ? held : NULL;
 }
 
-/* Which of the two a child expects depends on its own tier: a device at the cloud, an edge below another. And
- * under auto(...) it knows of none. */
-static void say_codecs(struct trib_aggregator *a, struct trib_msg *msg, const struct trib_base *held,
-                       const struct trib_base *to) {
+/* Which codec a child expects depends on its own tier: a device at the cloud, or an edge below another, does
+ * not expect this tier's. And under auto(...) it knows of none. */
+static void say_codecs(struct trib_aggregator *a, const struct session *session, struct trib_msg *msg,
+                       const struct trib_base *held, const struct trib_base *to) {
     const struct trib_state *s = a->state;
-    if (strcmp(s->plan.codec_down, s->plan.codec_global) == 0 && trib_ladder_count(s->ladder_pub) == 1)
-        return;
+    bool device = trib_session_peer(a, session)->kind == TRIB_CHILD_DEVICE;
+    bool own = session->version >= TRIB_PROTOCOL_BRIEF && device == (s->role == TRIB_ROLE_EDGE);
+    bool expected = own || strcmp(s->plan.codec_down, s->plan.codec_global) == 0;
+    if (expected && trib_ladder_count(s->ladder_pub) == 1) return;
     a->codecs = (struct trib_specs_text){.size = 0};
     bool said = true; /* else they would not have been joined (payloads.c) */
     for (const struct trib_base *b = held + 1; said && b <= to; b++)
@@ -269,15 +271,26 @@ static void say_codecs(struct trib_aggregator *a, struct trib_msg *msg, const st
     trib_msg_set(msg, CODEC, codec, ((struct trib_text){a->codecs.data, a->codecs.size}));
 }
 
-static void say_increments(struct trib_aggregator *a, struct trib_msg *msg, const struct trib_base *held,
+static void say_seed(struct trib_msg *msg, const struct trib_state *s) {
+    trib_msg_set(msg, KIND, kind, TRIB_MODEL_SEED);
+    trib_msg_set(msg, SEED, seed, s->seed);
+}
+
+/* From a version that is held, or from the one that is drawn from the seed. */
+static void say_increments(struct trib_aggregator *a, const struct session *session, struct trib_msg *msg,
+                           const struct trib_base *held, const struct trib_base *from,
                            const struct trib_base *to) {
     const struct trib_state *s = a->state;
-    trib_msg_set(msg, KIND, kind, TRIB_MODEL_INCREMENTS);
-    msg->present |= (uint64_t)1 << TRIB_F_INCREMENTS;
-    trib_msg_set(msg, FROM_VERSION, from_version, held->version);
-    say_codecs(a, msg, held, to);
-    memcpy(msg->from_digest, held->chain, sizeof msg->from_digest);
-    msg->present |= (uint64_t)1 << TRIB_F_FROM_DIGEST;
+    msg->present |= (uint64_t)1 << TRIB_F_PARTS;
+    say_codecs(a, session, msg, from, to);
+    if (held != NULL) {
+        trib_msg_set(msg, KIND, kind, TRIB_MODEL_INCREMENTS);
+        trib_msg_set(msg, FROM_VERSION, from_version, held->version);
+        memcpy(msg->from_digest, held->chain, sizeof msg->from_digest);
+        msg->present |= (uint64_t)1 << TRIB_F_FROM_DIGEST;
+    } else {
+        say_seed(msg, s);
+    }
     if (to->version != s->published || !s->published_digest_known ||
         to->version % TRIB_FULL_DIGEST_EVERY != 0)
         return;
@@ -287,20 +300,23 @@ static void say_increments(struct trib_aggregator *a, struct trib_msg *msg, cons
 
 /* What leads from `held` to the newest version, or near it: fills the message in. *payload has one reference,
  * or is NULL. False: not now. */
-static bool answer(struct trib_aggregator *a, const struct trib_peer *peer, const struct trib_base *held,
+static bool answer(struct trib_aggregator *a, const struct session *session, const struct trib_base *held,
                    struct trib_msg *msg, struct trib_blob **payload, const struct trib_base **to) {
     const struct trib_state *s = a->state;
     const struct made *made;
-    bool older_will_do = peer->kind == TRIB_CHILD_DEVICE;
+    /* One who asks again for all of it did not come to the same by the seed: that would be so every time. */
+    bool by_seed = !session->seeded && (session->version >= TRIB_PROTOCOL_BRIEF || s->increment_count == 0);
+    const struct trib_base *from = held != NULL ? held : by_seed ? trib_state_seed_base(s) : NULL;
+    bool older_will_do = trib_session_peer(a, session)->kind == TRIB_CHILD_DEVICE;
     *to = &s->bases[s->base_count - 1];
-    if (held == *to) {
-        trib_msg_set(msg, KIND, kind, TRIB_MODEL_CURRENT);
-    } else if (held != NULL && (*payload = trib_aggregator_increments(a, held, older_will_do,
-                                                                      &msg->increments, to)) != NULL) {
-        say_increments(a, msg, held, *to);
-    } else if (s->seed_published) {
-        trib_msg_set(msg, KIND, kind, TRIB_MODEL_SEED);
-        trib_msg_set(msg, SEED, seed, s->seed);
+    if (from == *to) {
+        if (held != NULL)
+            trib_msg_set(msg, KIND, kind, TRIB_MODEL_CURRENT);
+        else
+            say_seed(msg, s);
+    } else if (from != NULL &&
+               (*payload = trib_aggregator_increments(a, from, older_will_do, &msg->parts, to)) != NULL) {
+        say_increments(a, session, msg, held, from, *to);
     } else if ((made = trib_aggregator_snapshot(a, older_will_do, to)) != NULL) {
         *payload = trib_blob_ref(made->payload);
         trib_msg_set(msg, KIND, kind, TRIB_MODEL_SNAPSHOT);
@@ -320,7 +336,7 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     struct trib_msg msg = {.type = TRIB_MODEL};
     if (offer_again(a, session, pull)) return;
     trib_aggregator_drop_outgoing(a, session); /* a second PULL gives the first one's payload up */
-    if (!answer(a, peer, held_base(s, pull), &msg, &payload, &to)) {
+    if (!answer(a, session, held_base(s, pull), &msg, &payload, &to)) {
         come_again(a, session);
         return;
     }
@@ -333,11 +349,12 @@ static void serve(struct trib_aggregator *a, struct session *session, const stru
     trib_msg_set(&msg, TO_VERSION, to_version, to->version);
     memcpy(msg.to_digest, to->chain, sizeof msg.to_digest);
     msg.present |= (uint64_t)1 << TRIB_F_TO_DIGEST;
-    trib_msg_set(&msg, APPLIED, applied, peer->applied);
+    trib_msg_set(&msg, APPLIED, applied, trib_peer_applied(s, peer));
     trib_msg_set(&msg, FENCE, fence, s->fence);
     session->waiting = false;
     session->advanced = to->version + 1;
-    if (payload != NULL) session->before = msg.increments.count > 1 ? msg.increments.count - 1 : 0;
+    if (msg.kind == TRIB_MODEL_SEED) session->seeded = true;
+    if (payload != NULL) session->before = msg.parts.count > 1 ? msg.parts.count - 1 : 0;
     trib_cohort_given(a, session);
     send_payload(a, session, pull, &msg, payload);
     trib_blob_unref(&payload);
@@ -349,7 +366,7 @@ void trib_aggregator_on_pull(struct trib_aggregator *a, struct session *session,
         struct trib_msg bye = {.type = TRIB_BYE};
         trib_msg_set(&bye, SESSION, session, session->number);
         trib_msg_set(&bye, REASON, reason, TRIB_BYE_FINISHED);
-        (void)trib_aggregator_send(a, session->route, s->position, &bye, NULL);
+        (void)trib_aggregator_say(a, session, s->position, &bye, NULL);
         return;
     }
     uint64_t at, wait_ms;
@@ -385,7 +402,7 @@ void trib_aggregator_send_pieces(struct trib_aggregator *a, struct session *sess
         trib_msg_set(&msg, SESSION, session, session->number);
         trib_msg_set(&msg, NUMBER, number, session->outgoing.number);
         trib_msg_set(&msg, OFFSET, offset, offset);
-        (void)trib_aggregator_send(a, session->route, 0, &msg, piece);
+        (void)trib_aggregator_say(a, session, 0, &msg, piece);
         trib_blob_unref(&piece);
     }
     /* All of it is on its way: it need not stay until the child asks for something else. */
@@ -428,6 +445,6 @@ void trib_aggregator_advance(struct trib_aggregator *a, uint64_t *wake_ms) {
         trib_msg_set(&msg, TO_VERSION, to_version, s->version);
         if (a->evaluated_version > 0)
             trib_msg_set(&msg, ACCURACY_PPM, accuracy_ppm, (uint64_t)(a->evaluated_accuracy * 1e6f));
-        (void)trib_aggregator_send(a, session->route, s->position, &msg, NULL);
+        (void)trib_aggregator_say(a, session, s->position, &msg, NULL);
     }
 }

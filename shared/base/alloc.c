@@ -6,11 +6,15 @@
 #include <string.h>
 #ifdef __GLIBC__
 #include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 enum {
-    HEAP_BLOCK_BYTES = 1024 * 1024,    /* larger ones are mapped on their own */
-    HEAP_KEEP_BYTES = 8 * 1024 * 1024, /* free at the end of a heap */
+    HEAP_BLOCK_BYTES = 1024 * 1024,     /* larger ones are mapped on their own */
+    HEAP_KEEP_BYTES = 8 * 1024 * 1024,  /* free at the end of a heap */
+    HEAP_STEP_BYTES = 64 * 1024 * 1024, /* ... and what it grows by, in huge pages */
+    HUGE_BYTES = 2 * 1024 * 1024,
     SMALL_BYTES = 1024
 };
 
@@ -28,6 +32,20 @@ void trib_alloc_start(void) {
 #ifdef __GLIBC__
     (void)mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES);
     (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEEP_BYTES);
+#endif
+}
+
+void trib_alloc_huge_pages(const char **end) {
+#ifdef __GLIBC__
+    if (*end == NULL) (void)mallopt(M_TOP_PAD, HEAP_STEP_BYTES);
+    const char *now = sbrk(0), *before = *end != NULL ? *end : now;
+    *end = now; /* the heap may have become smaller, too */
+    if (now <= before) return;
+    /* Whole ones of what is new; the last one again when the heap has grown over it. */
+    uintptr_t from = (uintptr_t)before / HUGE_BYTES * HUGE_BYTES;
+    (void)madvise((void *)from, (uintptr_t)now - from, MADV_HUGEPAGE); /* else they are small ones */
+#else
+    (void)end;
 #endif
 }
 

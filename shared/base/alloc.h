@@ -24,6 +24,12 @@ float *trib_alloc_floats(size_t count);
  * being paged in again. */
 void trib_alloc_start(void);
 
+/* For who makes very many small blocks and visits them in no order (the simulator): the processor forgets
+ * where small pages are. The heap grows in large steps from the first call on, and what it grew by since *end
+ * (NULL at first) is asked for in huge pages, where the system has those on request. Cheap where it did not
+ * grow. By one thread, whose blocks come from the process's first heap. */
+void trib_alloc_huge_pages(const char **end);
+
 /* Fault injection for tests: the allocation after `countdown` more of them fails, and every later one too
  * until this is called again with a negative number. Not for use while other threads allocate. */
 void trib_alloc_fail_after(long countdown);

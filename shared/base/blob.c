@@ -10,7 +10,7 @@ struct trib_blob {
     atomic_size_t refs;
     const uint8_t *data;
     size_t size;
-    bool (*write)(void *owner, size_t at, const void *data, size_t bytes); /* NULL: in memory */
+    const struct trib_blob_file *file; /* NULL: in memory */
     void (*release)(void *owner);
     void *owner;
     _Alignas(16) uint8_t own[];
@@ -44,17 +44,20 @@ struct trib_blob *trib_blob_wrap(const void *data, size_t bytes, void (*release)
     return blob;
 }
 
-struct trib_blob *trib_blob_wrap_file(const void *data, size_t bytes,
-                                      bool (*write)(void *owner, size_t at, const void *data, size_t bytes),
-                                      void (*release)(void *owner), void *owner) {
-    struct trib_blob *blob = trib_blob_wrap(data, bytes, release, owner);
-    if (blob != NULL) blob->write = write;
+struct trib_blob *trib_blob_wrap_file(const void *data, size_t bytes, const struct trib_blob_file *file,
+                                      void *owner) {
+    struct trib_blob *blob = trib_blob_wrap(data, bytes, file->release, owner);
+    if (blob != NULL) blob->file = file;
     return blob;
+}
+
+void trib_blob_rest(const struct trib_blob *blob) {
+    if (blob != NULL && blob->file != NULL) blob->file->rest(blob->owner);
 }
 
 bool trib_blob_write(struct trib_blob *blob, size_t at, const void *data, size_t bytes) {
     TRIB_ASSERT(at <= blob->size && bytes <= blob->size - at && atomic_load(&blob->refs) == 1);
-    if (blob->write != NULL) return blob->write(blob->owner, at, data, bytes);
+    if (blob->file != NULL) return blob->file->write(blob->owner, at, data, bytes);
     if (bytes > 0) memcpy(trib_blob_mutable(blob) + at, data, bytes);
     return true;
 }
@@ -95,7 +98,7 @@ size_t trib_blob_size(const struct trib_blob *blob) {
 }
 
 size_t trib_blob_memory(const struct trib_blob *blob) {
-    return blob != NULL && blob->write == NULL ? blob->size : 0;
+    return blob != NULL && blob->file == NULL ? blob->size : 0;
 }
 
 static void release_whole(void *owner) {

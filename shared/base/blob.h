@@ -19,11 +19,18 @@ struct trib_blob *trib_blob_copy(const void *data, size_t bytes);
  * thread lets go last. On NULL nothing was taken and release is not called. */
 struct trib_blob *trib_blob_wrap(const void *data, size_t bytes, void (*release)(void *owner), void *owner);
 
-/* The same for bytes that are in a file and are seen at `data` once `write(owner, at, bytes...)` has put them
- * there; its maker fills it through trib_blob_write. */
-struct trib_blob *trib_blob_wrap_file(const void *data, size_t bytes,
-                                      bool (*write)(void *owner, size_t at, const void *data, size_t bytes),
-                                      void (*release)(void *owner), void *owner);
+/* What a blob in a file is made of; the callbacks get its owner. */
+struct trib_blob_file {
+    bool (*write)(void *owner, size_t at, const void *data, size_t bytes); /* false: it could not */
+    void (*rest)(void *owner); /* nobody reads it for a while: memory need not have its pages */
+    void (*release)(void *owner);
+};
+/* The same for bytes that are in a file and are seen at `data` once they were written; its maker fills it
+ * through trib_blob_write. `file` must outlive the blob. */
+struct trib_blob *trib_blob_wrap_file(const void *data, size_t bytes, const struct trib_blob_file *file,
+                                      void *owner);
+/* Who has read it will not read it again soon. In memory: nothing happens; NULL is fine. */
+void trib_blob_rest(const struct trib_blob *blob);
 /* Puts bytes at `at`, inside the blob, by its maker alone and only while there is one reference. False: its
  * file could not be written. */
 bool trib_blob_write(struct trib_blob *blob, size_t at, const void *data, size_t bytes);

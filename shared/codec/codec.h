@@ -15,8 +15,8 @@
  *   bf16  2 bytes a value, the upper half of the float, rounded to nearest even, kept finite
  *   int8  blocks of 256 values, the last one short: an f32 scale, then a signed byte q a value, -127..127.
  *         value = scale * q. scale = max|x| / 127 (the next float below it where scale * 127 would overflow),
- *         q = clamp(round_half_even(x * (1 / scale))), all in f32. Where 1 / scale is not finite (a block of
- *         zeros, or of magnitudes below 4e-37) scale and all q are 0.
+ *         q = clamp(round_half_even(x * (1 / scale))), all in f32. Where that scale would be 0 or denormal (a
+ *         block of zeros, or of magnitudes below 1.5e-36) scale and all q are 0.
  *   int4, int2, int8 with other parameters   blocks as in packed.h; uniform.c, grouped.c
  *   1bit, 2bit, 3bit, 4bit   blocks as in packed.h; levels.c
  *   rotate  u32 seed, then the rotated values by the code behind the `+`; rotate.h

@@ -8,6 +8,7 @@
 #include "shared/base/bytes.h"
 #include "shared/kernels/kernels.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -32,14 +33,13 @@ static size_t block_of(size_t at, size_t end, size_t *n) {
     return at / BLOCK * BLOCK_BYTES;
 }
 
-/* The scale of a block, and its inverse; both 0 if the block encodes as zeros. */
+/* The scale of a block, and its inverse; both 0, and so the codes, if a scale would not be normal. */
 static float scale_of(float absmax, float *inverse) {
     float scale = absmax / 127.0F;
     if (!isfinite(scale * 127.0F)) scale = nextafterf(scale, 0.0F); /* rounded up, at the end of the range */
-    *inverse = 1.0F / scale;
-    if (isfinite(*inverse)) return scale;
-    *inverse = 0.0F;
-    return 0.0F;
+    if (!(scale >= FLT_MIN)) scale = 0.0F;
+    *inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
+    return scale;
 }
 
 static bool encode_block(uint8_t *data, size_t first, const float *values, size_t n) {
@@ -63,10 +63,11 @@ static enum trib_status encode(const struct trib_stage *stage, const struct trib
 
 static enum trib_status check_scale(float scale, size_t block, struct trib_error *err) {
     if (!isfinite(scale * 127.0F)) return trib_codec_not_finite("int8", err);
-    if (signbit(scale) == 0) return TRIB_OK;
+    if (scale >= FLT_MIN || trib_f32_bits(scale) == 0) return TRIB_OK;
     return trib_fail(err, TRIB_INVALID,
-                     "int8: the scale of block %zu is %g (bits %08" PRIx32 "), expected 0 or more", block,
-                     (double)scale, trib_f32_bits(scale));
+                     "int8: the scale of block %zu is %g (bits %08" PRIx32
+                     "), expected 0 or a normal positive number",
+                     block, (double)scale, trib_f32_bits(scale));
 }
 
 static enum trib_status check(const struct trib_stage *stage, const uint8_t *data, size_t count,

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-/* What stands between the bounds, where it is larger than the one and smaller than the other. */
+/* What stands between the bounds, where it is larger than the one and smaller than the other. A rung's place
+ * is sent: who changes the list breaks protocol version 2. */
 static const char *const steps[] = {
     "topk(0.01)+1bit+rice", "topk(0.05)+int4+rice", "rotate+1bit", "rotate+2bit",
     "rotate+3bit",          "rotate+4bit",          "int8",        "bf16"};
@@ -197,13 +198,24 @@ static bool keeps_enough(const struct trib_ladder *l, const struct trib_ladder_l
     return lost <= most;
 }
 
+const char *trib_choice_name(uint64_t choice) {
+    static const char *const names[TRIB_CHOICE_COUNT] = {
+        [TRIB_CHOICE_ONLY] = "only",     [TRIB_CHOICE_ENERGY] = "energy",
+        [TRIB_CHOICE_STEADY] = "steady", [TRIB_CHOICE_BANDWIDTH] = "bandwidth",
+        [TRIB_CHOICE_QUEUE] = "queue",   [TRIB_CHOICE_UNMEASURED] = "unmeasured",
+        [TRIB_CHOICE_MAX] = "max",
+    };
+    return choice < TRIB_CHOICE_COUNT ? names[choice] : "?";
+}
+
 /* What keeps the rung above this one away. */
-static const char *held_back(const struct trib_ladder *l, const struct trib_ladder_line *line, size_t rung) {
+static enum trib_choice held_back(const struct trib_ladder *l, const struct trib_ladder_line *line,
+                                  size_t rung) {
     struct trib_ladder_line idle = *line;
     idle.waiting = 0;
-    if (rung + 1 == l->count) return "max";
-    if (line->bytes_per_s <= 0) return "unmeasured";
-    return line->waiting > 0 && is_admitted(l, &idle, rung + 1) ? "queue" : "bandwidth";
+    if (rung + 1 == l->count) return TRIB_CHOICE_MAX;
+    if (line->bytes_per_s <= 0) return TRIB_CHOICE_UNMEASURED;
+    return line->waiting > 0 && is_admitted(l, &idle, rung + 1) ? TRIB_CHOICE_QUEUE : TRIB_CHOICE_BANDWIDTH;
 }
 
 /* The part of the source's energy that its encoding does not carry. */
@@ -230,7 +242,7 @@ static enum trib_status measure_loss(const struct trib_codec *codec, const struc
     return TRIB_OK;
 }
 
-/* Tries one; what it gives takes the place of *out if it is to be taken, or loses less. */
+/* Tries one; what it gives takes the place of *out if it is to be taken, which is a reason, or loses less. */
 static enum trib_status try_rung(const struct trib_ladder *l, const struct trib_ladder_line *line,
                                  size_t rung, const struct trib_source *source, struct trib_blob **out,
                                  struct trib_ladder_choice *choice, struct trib_error *err) {
@@ -247,26 +259,25 @@ static enum trib_status try_rung(const struct trib_ladder *l, const struct trib_
     *out = blob;
     choice->rung = rung;
     choice->lost = lost;
-    choice->reason = !enough ? NULL : lost <= l->loss ? "energy" : "steady";
+    choice->reason = !enough ? TRIB_CHOICE_ONLY : lost <= l->loss ? TRIB_CHOICE_ENERGY : TRIB_CHOICE_STEADY;
     return TRIB_OK;
 }
 
 enum trib_status trib_ladder_encode(const struct trib_ladder *ladder, const struct trib_ladder_line *line,
                                     const struct trib_source *source, struct trib_blob **out,
                                     struct trib_ladder_choice *choice, struct trib_error *err) {
-    *choice = (struct trib_ladder_choice){.reason = "only"};
+    *choice = (struct trib_ladder_choice){.reason = TRIB_CHOICE_ONLY};
     if (ladder->count == 1) return trib_codec_encode(ladder->rungs[0], source, out, err);
     struct trib_blob *best = NULL;
     enum trib_status status = TRIB_OK;
-    choice->reason = NULL;
-    for (size_t i = 0; status == TRIB_OK && choice->reason == NULL && i < ladder->count; i++)
+    for (size_t i = 0; status == TRIB_OK && choice->reason == TRIB_CHOICE_ONLY && i < ladder->count; i++)
         if (is_admitted(ladder, line, i)) status = try_rung(ladder, line, i, source, &best, choice, err);
     if (status == TRIB_OK && best == NULL) status = try_rung(ladder, line, 0, source, &best, choice, err);
     if (status != TRIB_OK) {
         trib_blob_unref(&best);
         return status;
     }
-    if (choice->reason == NULL) choice->reason = held_back(ladder, line, choice->rung);
+    if (choice->reason == TRIB_CHOICE_ONLY) choice->reason = held_back(ladder, line, choice->rung);
     *out = best;
     return TRIB_OK;
 }

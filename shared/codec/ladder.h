@@ -12,7 +12,10 @@
  * with 5/4 of the loss; a higher one only at 3/4 of the time, a lower one only with 4/5 of the loss.
  *
  * The choice is a function of these numbers and the vector alone. What a codec loses stays with the sender
- * whichever it was. */
+ * whichever it was.
+ *
+ * PUSH names a rung by its place, so what stands between the bounds, and in which order, is a matter of the
+ * protocol (docs/protocol.md, "Codecs"): another list is another version of it. */
 #ifndef TRIB_CODEC_LADDER_H
 #define TRIB_CODEC_LADDER_H
 
@@ -43,12 +46,23 @@ struct trib_ladder_line {
     size_t before;      /* rung of the update before; SIZE_MAX: there was none */
 };
 
+/* Why it was that one; PUSH has these numbers (docs/protocol.md, "Codes"). */
+enum trib_choice {
+    TRIB_CHOICE_ONLY,      /* one rung */
+    TRIB_CHOICE_ENERGY,    /* it keeps enough */
+    TRIB_CHOICE_STEADY,    /* it keeps enough, being what it was before */
+    TRIB_CHOICE_BANDWIDTH, /* what keeps the next rung away: from here on */
+    TRIB_CHOICE_QUEUE,
+    TRIB_CHOICE_UNMEASURED,
+    TRIB_CHOICE_MAX,
+    TRIB_CHOICE_COUNT
+};
+const char *trib_choice_name(uint64_t choice); /* "energy"; "?" if unknown */
+
 struct trib_ladder_choice {
     size_t rung;
     double lost; /* of the energy, 0 to 1; 0 with one rung, where it is not measured */
-    /* "only": one rung; "energy": it keeps enough; "steady": it keeps enough, being what it was before; or
-     * what keeps the next rung away: "bandwidth", "queue", "unmeasured", "max" */
-    const char *reason;
+    enum trib_choice reason;
 };
 
 /* Chooses and encodes; the failures are those of trib_codec_encode. */

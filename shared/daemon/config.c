@@ -3,6 +3,7 @@
 #include "shared/daemon/spread.h"
 #include "shared/model/plan_table.h"
 #include "shared/net/context.h"
+#include "shared/wire/message.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -182,7 +183,7 @@ const struct trib_option trib_device_options[] = {
     ROW(trib_device_config, speed_delay, "speed.delay", STRING, "constant(0)", .check = trib_spread_check,
         .help = "Milliseconds added to each update, times the device's factor: a number or a distribution."),
     ROW(trib_device_config, seed, "seed", U64, "1", .help = "Seed of factors and delays."),
-    ROW(trib_device_config, device_class, "device.class", LIST, "", .check = trib_report_check_class,
+    ROW(trib_device_config, device_class, "device.class", LIST, "", .check = trib_class_check,
         .help =
             "What kind of device it is, for plan.select.policy stratified: names that the devices take in "
             "turn; empty: not told."),

@@ -139,7 +139,6 @@ bool trib_report_read(const char *spec, bool battery, uint64_t *out);
 /* For option tables. */
 enum trib_status trib_report_check_battery(const char *spec, struct trib_error *err);
 enum trib_status trib_report_check_link(const char *spec, struct trib_error *err);
-enum trib_status trib_report_check_class(const char *name, struct trib_error *err);
 
 /* For option tables: tcp://HOST:PORT or ipc://PATH; to listen on, HOST and PORT may be an asterisk (any). */
 enum trib_status trib_endpoint_check(const char *endpoint, struct trib_error *err);

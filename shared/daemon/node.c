@@ -181,8 +181,9 @@ static void start_shards(struct trib_node *node) {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     struct trib_error err;
     node->shards_tried = true;
-    if (processors > 1 && trib_shards_new(processors < SHARDS_MOST ? (size_t)processors : SHARDS_MOST,
-                                          &node->shards, &err) != TRIB_OK)
+    if (processors > 1 &&
+        trib_shards_new(processors < TRIB_SHARDS_COMMIT ? (size_t)processors : TRIB_SHARDS_COMMIT,
+                        &node->shards, &err) != TRIB_OK)
         trib_log(node->options.log, TRIB_LOG_WARN, "shards_failed", "error=\"%s\"", err.text);
 }
 

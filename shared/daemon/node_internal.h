@@ -20,7 +20,6 @@ enum {
     OWN_DESCRIPTORS = 64,   /* beside the connections of children */
     LINGER_MS = 500,        /* for the last messages */
     LAST_WORDS_MS = 5000,   /* ... and at most so long for the journal, which they wait for */
-    SHARDS_MOST = 4,        /* workers of a commit, where there are so many processors */
     MAX_ENDPOINTS = 8
 };
 

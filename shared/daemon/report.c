@@ -1,7 +1,6 @@
 /* What a device says of itself, from its config or from files that the system keeps. */
 #include "shared/base/number.h"
 #include "shared/daemon/config.h"
-#include "shared/wire/message.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -57,15 +56,4 @@ enum trib_status trib_report_check_battery(const char *spec, struct trib_error *
 
 enum trib_status trib_report_check_link(const char *spec, struct trib_error *err) {
     return check(spec, false, "a size as 125KiB", err);
-}
-
-enum trib_status trib_report_check_class(const char *name, struct trib_error *err) {
-    size_t bytes = strlen(name);
-    bool fine = bytes > 0 && bytes <= TRIB_CLASS_MAX;
-    for (size_t i = 0; i < bytes && fine; i++) fine = isgraph((unsigned char)name[i]) != 0 && name[i] != ',';
-    if (fine) return TRIB_OK;
-    return trib_fail(err, TRIB_INVALID,
-                     "\"%.40s\" is no class: 1 to %d printable ASCII characters without "
-                     "spaces and commas",
-                     name, TRIB_CLASS_MAX);
 }

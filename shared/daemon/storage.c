@@ -42,10 +42,10 @@ struct trib_storage {
     size_t on_way;   /* groups */
     size_t queue_count, queue_first, queue_capacity;
     struct trib_record **queue;
-    uint64_t backlog, queue_since_ms, since_records, since_bytes, position, groups;
-    uint64_t checkpoint_at_ms; /* not before */
-    uint64_t checkpoint_size;  /* bytes of the last one */
-    struct trib_record *group; /* the actor's scratch */
+    uint64_t backlog, queue_since_ms, position, groups;
+    struct trib_store_since since; /* the last checkpoint */
+    uint64_t checkpoint_at_ms;     /* not before */
+    struct trib_record *group;     /* the actor's scratch */
 };
 
 static void free_request(void *item) {
@@ -71,17 +71,10 @@ static void save_state(struct trib_storage *s, struct request *request) {
 }
 
 /* Of the last one, for they come oldest first. */
-static enum trib_status note_bytes(void *ctx, const struct trib_store_checkpoint *it,
-                                   struct trib_error *err) {
-    (void)err;
-    *(uint64_t *)ctx = it->bytes;
-    return TRIB_OK;
-}
-
 static void finish_checkpoint(struct trib_storage *s, struct request *request) {
     request->status = trib_store_checkpoint_commit(s->store, &request->err);
     if (request->status == TRIB_OK)
-        request->status = trib_store_checkpoints(s->store, note_bytes, &request->bytes, &request->err);
+        request->status = trib_store_checkpoint_bytes(s->store, &request->bytes, &request->err);
 }
 
 static enum trib_status serve(struct trib_pipe *pipe, void *arg, struct trib_error *err) {
@@ -123,7 +116,7 @@ static void on_checkpoint(struct trib_storage *s, struct request *request) {
     }
     s->checkpoint = false;
     if (well)
-        s->checkpoint_size = request->bytes;
+        s->since.checkpoint_bytes = request->bytes;
     else
         s->checkpoint_at_ms = trib_clock_ms() + CHECKPOINT_RETRY_MS;
     events.checkpointed(events.ctx, well ? NULL : &request->err);
@@ -231,8 +224,7 @@ enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record *
     }
     if (s->queue_count == s->queue_first) s->queue_since_ms = trib_clock_ms();
     s->backlog += trib_blob_memory((*record)->payload) + RECORD_COST;
-    s->since_records++;
-    s->since_bytes += trib_blob_size((*record)->payload);
+    trib_store_since_record(&s->since, *record);
     s->queue[s->queue_count++] = *record;
     *record = NULL;
     return TRIB_OK;
@@ -241,9 +233,7 @@ enum trib_status trib_storage_write(struct trib_storage *s, struct trib_record *
 bool trib_storage_checkpoint_due(const struct trib_storage *s) {
     const struct trib_store_config *c = s->options.config;
     if (s->checkpoint || s->failed || trib_clock_ms() < s->checkpoint_at_ms) return false;
-    /* Of a large model a checkpoint would be more than what it saves: then it waits until it is not. */
-    return s->since_records >= c->checkpoint_records ||
-           (s->since_bytes >= c->checkpoint_bytes && s->since_bytes >= s->checkpoint_size);
+    return trib_store_checkpoint_due(&s->since, c->checkpoint_records, c->checkpoint_bytes);
 }
 
 bool trib_storage_checkpoint(struct trib_storage *s, const struct trib_state *state) {
@@ -257,7 +247,7 @@ bool trib_storage_checkpoint(struct trib_storage *s, const struct trib_state *st
     request->state = state;
     if (!send_request(s, request)) return false;
     s->checkpoint = true;
-    s->since_records = s->since_bytes = 0;
+    s->since.records = s->since.bytes = 0;
     return true;
 }
 
@@ -292,8 +282,7 @@ static enum trib_status load_checkpoint(void *ctx, uint64_t position, const stru
 static enum trib_status load_record(void *ctx, const struct trib_record *record, struct trib_error *err) {
     const struct loading *loading = ctx;
     /* These count too: a node that is restarted often must come to its checkpoint. */
-    loading->storage->since_records++;
-    loading->storage->since_bytes += trib_blob_size(record->payload);
+    trib_store_since_record(&loading->storage->since, record);
     return trib_state_take_record(loading->state, record, err);
 }
 
@@ -334,7 +323,7 @@ static enum trib_status open_all(struct trib_storage *s, struct trib_state *stat
     status = trib_store_open(&store, &s->store, err);
     struct loading loading = {.storage = s, .state = state};
     if (status == TRIB_OK) status = trib_store_recover(s->store, load_checkpoint, load_record, &loading, err);
-    if (status == TRIB_OK) status = trib_store_checkpoints(s->store, note_bytes, &s->checkpoint_size, err);
+    if (status == TRIB_OK) status = trib_store_checkpoint_bytes(s->store, &s->since.checkpoint_bytes, err);
     if (status != TRIB_OK) return status;
     s->position = trib_store_position(s->store);
     s->lost = trib_store_has_lost(s->store);

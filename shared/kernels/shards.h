@@ -16,7 +16,10 @@
 
 #include <stddef.h>
 
-enum { TRIB_SHARDS_MAX = 16 };
+enum {
+    TRIB_SHARDS_MAX = 16,
+    TRIB_SHARDS_COMMIT = 4 /* for a commit: more would wait for memory */
+};
 
 struct trib_shards;
 

@@ -30,6 +30,7 @@ enum statement {
 
 struct trib_ledger_reader {
     sqlite3 *db;
+    bool tells_hops; /* an older file has no below_hops */
 };
 
 struct trib_ledger {

@@ -121,6 +121,31 @@ static const struct trib_ledger_column event_columns[] = {
     {"event", "event", TRIB_UNIT_TEXT},    {"node", "node", TRIB_UNIT_TEXT},
     {"detail", "detail", TRIB_UNIT_TEXT},
 };
+
+/* The hops between edges that a list of hops has room for, behind the devices': place in it, name, title. */
+#define INNER_HOPS(X)                                                                                        \
+    X("1", "edge_edge", "edge-edge")                                                                         \
+    X("2", "edge_edge_2", "edge-edge-2")                                                                     \
+    X("3", "edge_edge_3", "edge-edge-3")                                                                     \
+    X("4", "edge_edge_4", "edge-edge-4")                                                                     \
+    X("5", "edge_edge_5", "edge-edge-5")                                                                     \
+    X("6", "edge_edge_6", "edge-edge-6")                                                                     \
+    X("7", "edge_edge_7", "edge-edge-7")
+_Static_assert(TRIB_HOPS_MAX == 8, "each has a row");
+#define INNER_TITLE(hop, name, title)                                                                        \
+    {name "_up_bytes", title " up", TRIB_UNIT_BYTES}, {name "_down_bytes", "down", TRIB_UNIT_BYTES},
+#define INNER_PART(hop, name, title)                                                                         \
+    ", coalesce(json_extract(t.hops, '$[" hop "][1]'), 0) AS up_" hop                                        \
+    ", coalesce(json_extract(t.hops, '$[" hop "][2]'), 0) AS down_" hop
+#define INNER_SUM(hop, name, title)                                                                          \
+    ", sum(up_" hop ") OVER w AS up_" hop ", sum(down_" hop ") OVER w AS down_" hop
+#define INNER_COLUMN(hop, name, title)                                                                       \
+    ", coalesce(s.up_" hop ", 0) AS " name "_up_bytes, coalesce(s.down_" hop ", 0) AS " name "_down_bytes"
+#define INNER_TITLES  INNER_HOPS(INNER_TITLE)
+#define INNER_PARTS   INNER_HOPS(INNER_PART)
+#define INNER_SUMS    INNER_HOPS(INNER_SUM)
+#define INNER_COLUMNS INNER_HOPS(INNER_COLUMN)
+
 static const struct trib_ledger_column curve_columns[] = {
     {"version", "version", TRIB_UNIT_COUNT},
     {"accuracy", "accuracy", TRIB_UNIT_SHARE},
@@ -132,7 +157,7 @@ static const struct trib_ledger_column curve_columns[] = {
     {"samples", "samples", TRIB_UNIT_COUNT},
     {"device_edge_up_bytes", "dev-edge up", TRIB_UNIT_BYTES},
     {"device_edge_down_bytes", "down", TRIB_UNIT_BYTES},
-    {"cloud_up_bytes", "cloud up", TRIB_UNIT_BYTES},
+    INNER_TITLES{"cloud_up_bytes", "cloud up", TRIB_UNIT_BYTES},
     {"cloud_down_bytes", "down", TRIB_UNIT_BYTES},
     {"broadcast_bytes", NULL, TRIB_UNIT_BYTES},
 };
@@ -142,16 +167,18 @@ static const struct trib_ledger_column curve_columns[] = {
  * as much as others. A broadcast sends one copy of the increment for each update, to whoever made it. */
 static const char curve_from[] =
     "(WITH kinds AS (SELECT node, max(kind = 'edge') AS is_edge FROM nodes WHERE run_id = ?1 GROUP BY node), "
-    "parts AS (SELECT c.contribution_id AS id, "
-    "CASE WHEN coalesce(k.is_edge, 0) THEN coalesce(c.below_updates, 0) ELSE 1 END AS updates, "
+    "parts AS (SELECT c.contribution_id AS id, CASE WHEN coalesce(k.is_edge, 0) THEN "
+    "coalesce(json_extract(t.hops, '$[0][0]'), c.below_updates, 0) ELSE 1 END AS updates, "
     "CASE WHEN c.verdict = 'accepted' THEN coalesce(c.samples, 0) ELSE 0 END AS samples, "
-    "coalesce(c.wire_bytes, 0) AS up, coalesce(c.below_up_bytes, 0) AS below_up, "
-    "coalesce(c.below_down_bytes, 0) AS below_down, coalesce(b.increment_bytes, 0) AS increment "
-    "FROM contributions c LEFT JOIN kinds k ON k.node = c.node "
+    "coalesce(c.wire_bytes, 0) AS up, "
+    "coalesce(json_extract(t.hops, '$[0][1]'), c.below_up_bytes, 0) AS below_up, "
+    "coalesce(json_extract(t.hops, '$[0][2]'), c.below_down_bytes, 0) AS below_down, "
+    "coalesce(b.increment_bytes, 0) AS increment" INNER_PARTS " "
+    "FROM contributions c LEFT JOIN kinds k ON k.node = c.node LEFT JOIN told t ON t.id = c.contribution_id "
     "LEFT JOIN versions b ON b.run_id = c.run_id AND b.version = c.base_version WHERE c.run_id = ?1), "
     "sums AS (SELECT row_number() OVER w AS rank, sum(updates) OVER w AS updates, "
     "sum(samples) OVER w AS samples, sum(up) OVER w AS up, sum(below_up) OVER w AS below_up, "
-    "sum(below_down) OVER w AS below_down, sum(updates * increment) OVER w AS broadcast "
+    "sum(below_down) OVER w AS below_down, sum(updates * increment) OVER w AS broadcast" INNER_SUMS " "
     "FROM parts WINDOW w AS (ORDER BY id)), "
     "made AS (SELECT version, made_ms, sum(made_by = 'commit') OVER w AS versions, "
     "sum(coalesce(down_bytes, 0)) OVER w AS down, CASE WHEN made_by = 'start' THEN 0 "
@@ -165,7 +192,7 @@ static const char curve_from[] =
     "m.versions AS versions, m.verdicts AS contributions, coalesce(s.updates, 0) AS updates, "
     "coalesce(s.samples, 0) AS samples, coalesce(s.below_up, 0) AS device_edge_up_bytes, "
     "coalesce(s.below_down, 0) AS device_edge_down_bytes, coalesce(s.up, 0) AS cloud_up_bytes, "
-    "m.down AS cloud_down_bytes, coalesce(s.broadcast, 0) AS broadcast_bytes "
+    "m.down AS cloud_down_bytes, coalesce(s.broadcast, 0) AS broadcast_bytes" INNER_COLUMNS " "
     "FROM made m JOIN marks e ON e.version = m.version AND e.rank = 1 "
     "LEFT JOIN sums s ON s.rank = m.verdicts)";
 
@@ -186,7 +213,8 @@ static const struct table tables[TRIB_LEDGER_TABLES] = {
          "WHERE run_id = ?1 AND (verdict = 'refused' OR void_reason IS NOT NULL) GROUP BY 1, 2, 3)",
          "outcome, reason, node", COLUMNS(verdict_columns)},
     [TRIB_LEDGER_NODES] = {"nodes", "node_health WHERE run_id = ?1", "node", COLUMNS(node_columns)},
-    [TRIB_LEDGER_HOPS] = {"bytes_by_hop", "bytes_by_hop WHERE run_id = ?1", "hop", COLUMNS(hop_columns)},
+    [TRIB_LEDGER_HOPS] = {"bytes_by_hop", "bytes_by_hop WHERE run_id = ?1", "hop LIKE '%-cloud', hop",
+                          COLUMNS(hop_columns)},
     [TRIB_LEDGER_STALENESS] = {"staleness", "staleness_histogram WHERE run_id = ?1", "staleness",
                                COLUMNS(staleness_columns)},
     [TRIB_LEDGER_EVENTS] = {"events", "events WHERE run_id = ?1 OR run_id IS NULL", "event_id",
@@ -211,10 +239,16 @@ enum trib_status trib_ledger_file(const char *path, char out[TRIB_LEDGER_PATH], 
                      "the folder %s has no ledger.db and no journal.db in it; name a ledger's file", path);
 }
 
-static enum trib_status check_ledger(sqlite3 *db, const char *path, struct trib_error *err) {
-    int64_t found = 0;
-    enum trib_status status =
-        trib_sql_number(db, "SELECT count(*) FROM sqlite_master WHERE name = 'run_summary'", 0, &found, err);
+static enum trib_status check_ledger(struct trib_ledger_reader *reader, const char *path,
+                                     struct trib_error *err) {
+    int64_t found = 0, hops = 0;
+    enum trib_status status = trib_sql_number(
+        reader->db, "SELECT count(*) FROM sqlite_master WHERE name = 'run_summary'", 0, &found, err);
+    if (status == TRIB_OK)
+        status = trib_sql_number(
+            reader->db, "SELECT count(*) FROM pragma_table_info('contributions') WHERE name = 'below_hops'",
+            0, &hops, err);
+    reader->tells_hops = hops > 0;
     if (status == TRIB_OK && found == 0) {
         status = trib_fail(err, TRIB_INVALID, "%s has no ledger in it", path);
     }
@@ -230,7 +264,7 @@ enum trib_status trib_ledger_open_readonly(const char *path, struct trib_ledger_
     struct trib_ledger_reader *reader = trib_alloc(sizeof *reader);
     if (reader == NULL) return trib_fail(err, TRIB_NOMEM, "no memory to open a ledger");
     status = trib_sql_open_readonly(file, NULL, &reader->db, err);
-    if (status == TRIB_OK) status = check_ledger(reader->db, file, err);
+    if (status == TRIB_OK) status = check_ledger(reader, file, err);
     if (status != TRIB_OK) trib_ledger_close(&reader);
     *out = reader;
     return status;
@@ -326,7 +360,10 @@ static enum trib_status prepare(struct trib_ledger_reader *reader, const struct 
                                 sqlite3_stmt **stmt, struct trib_error *err) {
     struct trib_buf sql;
     trib_buf_init(&sql, 0);
-    trib_buf_printf(&sql, "WITH chosen AS (SELECT row_number() OVER (ORDER BY %s) AS rank, ", table->order);
+    trib_buf_printf(&sql,
+                    "WITH told AS (SELECT contribution_id AS id, %s AS hops FROM contributions), "
+                    "chosen AS (SELECT row_number() OVER (ORDER BY %s) AS rank, ",
+                    reader->tells_hops ? "below_hops" : "NULL", table->order);
     for (size_t i = 0; i < table->count; i++)
         trib_buf_printf(&sql, "%s%s", i > 0 ? ", " : "", table->columns[i].name);
     trib_buf_printf(&sql, " FROM %s) SELECT ", table->from);

@@ -47,6 +47,7 @@ const struct ledger_column ledger_contribution_columns[] = {
     COLUMN("below_raw_bytes", ROW_INT, BELOW_RAW, below_raw_bytes, false),
     COLUMN("effect", ROW_REAL, EFFECT, effect, false), /* from format 3 on, and so what follows */
     COLUMN("label_divergence", ROW_REAL, DIVERGENCE, divergence, false),
+    COLUMN("below_hops", ROW_HOPS, HOPS, hops, false), /* an older file of format 3 has it not */
 };
 const struct ledger_column ledger_version_columns[] = {
     COLUMN("version", ROW_INT, VERSION, version, true),
@@ -92,8 +93,8 @@ static bool read_hex64(const char *text, size_t size, uint64_t *out) {
     return true;
 }
 
-/* [[origin,samples],...]: what is read is written again, and must be the same text. */
-static bool read_origins(const char *text, size_t size, struct trib_u64s *out) {
+/* [[a,b],[c,d],...], so many numbers a group: what is read is written again, and must be the same text. */
+static bool read_groups(const char *text, size_t size, size_t numbers, struct trib_u64s *out) {
     char again[TRIB_U64S_MAX * 24 + 8];
     size_t used = 0;
     const char *at = text;
@@ -101,14 +102,15 @@ static bool read_origins(const char *text, size_t size, struct trib_u64s *out) {
     while (out->count < TRIB_U64S_MAX) {
         int read = 0;
         uint64_t *item = &out->items[out->count];
-        if (sscanf(at, "%*[[,]%" SCNu64 ",%" SCNu64 "]%n", item, item + 1, &read) != 2 || read == 0) break;
-        used += (size_t)snprintf(again + used, sizeof again - used, "%s[%" PRIu64 ",%" PRIu64 "]",
-                                 out->count == 0 ? "[" : ",", item[0], item[1]);
-        out->count += 2;
+        if (sscanf(at, "%*[][,]%" SCNu64 "%n", item, &read) != 1 || read == 0) break;
+        used += (size_t)snprintf(again + used, sizeof again - used, "%s%s%" PRIu64 "%s",
+                                 out->count == 0 ? "[" : ",", out->count % numbers == 0 ? "[" : "", *item,
+                                 (out->count + 1) % numbers == 0 ? "]" : "");
+        out->count++;
         at += read;
     }
     used += (size_t)snprintf(again + used, sizeof again - used, out->count == 0 ? "[]" : "]");
-    return used == size && memcmp(again, text, size) == 0;
+    return out->count % numbers == 0 && used == size && memcmp(again, text, size) == 0;
 }
 
 static bool read_name(const char *text, const char *(*name)(uint64_t), uint64_t from, uint64_t count,
@@ -140,7 +142,8 @@ static bool read_text(sqlite3_stmt *row, int at, const struct ledger_column *c, 
     case ROW_HEX64: return read_hex64(text, size, field);
     case ROW_DIGEST: return trib_parse_hex(text, size, field, TRIB_DIGEST_BYTES);
     case ROW_RUN: return trib_parse_hex(text, size, field, 16);
-    case ROW_ORIGINS: return read_origins(text, size, field);
+    case ROW_ORIGINS: return read_groups(text, size, 2, field);
+    case ROW_HOPS: return read_groups(text, size, TRIB_HOP_NUMBERS, field);
     case ROW_VERDICT: return read_name(text, trib_verdict_name, TRIB_ACCEPTED, TRIB_VERDICT_COUNT, field);
     case ROW_REASON: return read_name(text, trib_reason_name, TRIB_REASON_NONE + 1, TRIB_REASON_COUNT, field);
     default: return false;

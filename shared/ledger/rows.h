@@ -15,6 +15,7 @@ struct ledger_column {
         ROW_DIGEST,
         ROW_RUN,
         ROW_ORIGINS,
+        ROW_HOPS,
         ROW_VERDICT,
         ROW_REASON
     } type;

@@ -184,5 +184,84 @@ static const char *const version_3[] = {"ALTER TABLE contributions ADD COLUMN ef
                                         "ALTER TABLE versions ADD COLUMN published_codec TEXT",
                                         "ALTER TABLE versions ADD COLUMN published_why TEXT", NULL};
 
-const struct trib_sql_step_row ledger_steps[] = {{1, version_1}, {2, version_2}, {3, version_3}};
+static const char *const version_4[] = {
+    "ALTER TABLE contributions ADD COLUMN below_hops TEXT", "ALTER TABLE forwards ADD COLUMN below_hops TEXT",
+    "DROP VIEW run_summary", "DROP VIEW bytes_by_hop",
+
+    /* Hops are named from the devices' up: device-edge, edge-edge, edge-edge-2, ..., and the cloud's. An
+     * edge's own links are above those of the deepest edge below it. */
+
+    "CREATE VIEW bytes_by_hop AS "
+    "WITH kinds AS (SELECT run_id, node, max(kind = 'edge') AS is_edge FROM nodes GROUP BY run_id, node), "
+    "tiers AS (SELECT r.run_id AS run_id, r.role AS role, r.role = 'cloud' AND (EXISTS (SELECT 1 FROM nodes "
+    "WHERE nodes.run_id = r.run_id AND kind = 'edge')) AS has_edges, CASE WHEN r.role <> 'cloud' THEN "
+    "(SELECT coalesce(max(coalesce(json_array_length(c.below_hops), 1)), 0) FROM contributions c "
+    "WHERE c.run_id = r.run_id AND c.below_updates IS NOT NULL) END AS own FROM runs r), "
+    "parts AS (SELECT c.run_id AS run_id, CASE WHEN t.role <> 'cloud' THEN NULL "
+    "WHEN coalesce(k.is_edge, 0) THEN 'edge-cloud' ELSE 'device-cloud' END AS hop, t.own AS level, "
+    "1 AS updates, c.wire_bytes AS up, 0 AS down, c.raw_bytes AS raw FROM contributions c "
+    "JOIN tiers t ON t.run_id = c.run_id LEFT JOIN kinds k ON k.run_id = c.run_id AND k.node = c.node "
+    "UNION ALL SELECT c.run_id, NULL, 0, c.below_updates, c.below_up_bytes, c.below_down_bytes, "
+    "c.below_raw_bytes FROM contributions c WHERE c.below_hops IS NULL AND (c.below_updates > 0 "
+    "OR c.below_down_bytes > 0 OR c.below_up_bytes > 0) "
+    "UNION ALL SELECT c.run_id, NULL, h.key, json_extract(h.value, '$[0]'), json_extract(h.value, '$[1]'), "
+    "json_extract(h.value, '$[2]'), json_extract(h.value, '$[3]') "
+    "FROM contributions c, json_each(c.below_hops) h WHERE c.below_hops IS NOT NULL "
+    "UNION ALL SELECT v.run_id, CASE WHEN t.role <> 'cloud' THEN NULL "
+    "WHEN t.has_edges THEN 'edge-cloud' ELSE 'device-cloud' END, t.own, 0, 0, v.down_bytes, 0 "
+    "FROM versions v JOIN tiers t ON t.run_id = v.run_id WHERE v.down_bytes > 0 "
+    "UNION ALL SELECT f.run_id, CASE t.role WHEN 'device' THEN NULL ELSE 'edge-cloud' END, 0, 1, "
+    "f.wire_bytes, 0, f.raw_bytes FROM forwards f JOIN tiers t ON t.run_id = f.run_id "
+    "UNION ALL SELECT p.run_id, CASE t.role WHEN 'device' THEN NULL ELSE 'edge-cloud' END, 0, 0, 0, "
+    "p.wire_bytes, 0 FROM parent_models p JOIN tiers t ON t.run_id = p.run_id), "
+    "named AS (SELECT run_id, coalesce(hop, CASE level WHEN 0 THEN 'device-edge' WHEN 1 THEN 'edge-edge' "
+    "ELSE 'edge-edge-' || level END) AS hop, updates, up, down, raw FROM parts) "
+    "SELECT run_id, hop, coalesce(sum(updates), 0) AS updates, coalesce(sum(up), 0) AS up_bytes, "
+    "coalesce(sum(down), 0) AS down_bytes, coalesce(sum(raw), 0) AS up_f32_bytes, "
+    "CASE WHEN sum(up) > 0 THEN 1.0 * sum(raw) / sum(up) END AS up_compression "
+    "FROM named GROUP BY run_id, hop",
+
+    "CREATE VIEW run_summary AS "
+    "WITH hops AS (SELECT run_id, "
+    "sum(CASE WHEN hop = 'device-edge' THEN up_bytes ELSE 0 END) AS device_edge_up_bytes, "
+    "sum(CASE WHEN hop = 'device-edge' THEN down_bytes ELSE 0 END) AS device_edge_down_bytes, "
+    "sum(CASE WHEN hop LIKE 'edge-edge%' THEN up_bytes ELSE 0 END) AS edge_edge_up_bytes, "
+    "sum(CASE WHEN hop LIKE '%-cloud' THEN up_bytes ELSE 0 END) AS cloud_up_bytes, "
+    "sum(CASE WHEN hop LIKE 'edge-edge%' THEN down_bytes ELSE 0 END) AS edge_edge_down_bytes, "
+    "sum(CASE WHEN hop LIKE '%-cloud' THEN down_bytes ELSE 0 END) AS cloud_down_bytes, "
+    "sum(up_f32_bytes) AS up_f32_bytes FROM bytes_by_hop GROUP BY run_id), "
+    "made AS (SELECT run_id, max(version) AS last_version, sum(made_by = 'commit') AS versions, "
+    "sum(published) AS published_versions, max(max(made_ms), coalesce(max(published_ms), 0)) AS last_ms "
+    "FROM versions GROUP BY run_id), "
+    "judged AS (SELECT run_id, sum(verdict = 'accepted') AS accepted, sum(verdict = 'refused') AS refused, "
+    "sum(CASE WHEN verdict = 'accepted' THEN samples ELSE 0 END) AS samples, "
+    "sum(CASE WHEN verdict = 'accepted' THEN coalesce(below_updates, 0) ELSE 0 END) AS below_updates "
+    "FROM contributions GROUP BY run_id), "
+    "best AS (SELECT run_id, max(accuracy) AS best_accuracy FROM evaluations GROUP BY run_id), "
+    "newest AS (SELECT run_id, accuracy, loss, row_number() OVER (PARTITION BY run_id "
+    "ORDER BY version DESC, evaluated_ms DESC) AS rank FROM evaluations) "
+    "SELECT r.run_id AS run_id, r.run AS run, r.label AS label, r.role AS role, r.node AS node, r.state AS "
+    "state, "
+    "r.stop_reason AS stop_reason, r.started_ms AS started_ms, r.ended_ms AS ended_ms, "
+    "(coalesce(r.ended_ms, m.last_ms, r.started_ms) - r.started_ms) / 1000.0 AS seconds, "
+    "coalesce(m.versions, 0) AS versions, m.last_version AS last_version, "
+    "coalesce(m.published_versions, 0) AS published_versions, b.best_accuracy AS best_accuracy, "
+    "n.accuracy AS last_accuracy, n.loss AS last_loss, coalesce(j.accepted, 0) AS updates, "
+    "coalesce(j.refused, 0) AS refused, coalesce(j.samples, 0) AS samples, "
+    "coalesce(j.below_updates, 0) AS below_updates, s.staleness_mean AS staleness_mean, "
+    "s.staleness_p95 AS staleness_p95, s.staleness_max AS staleness_max, "
+    "coalesce(h.device_edge_up_bytes, 0) AS device_edge_up_bytes, "
+    "coalesce(h.device_edge_down_bytes, 0) AS device_edge_down_bytes, "
+    "coalesce(h.edge_edge_up_bytes, 0) AS edge_edge_up_bytes, "
+    "coalesce(h.edge_edge_down_bytes, 0) AS edge_edge_down_bytes, "
+    "coalesce(h.cloud_up_bytes, 0) AS cloud_up_bytes, coalesce(h.cloud_down_bytes, 0) AS cloud_down_bytes, "
+    "coalesce(h.up_f32_bytes, 0) AS up_f32_bytes "
+    "FROM runs r LEFT JOIN made m ON m.run_id = r.run_id LEFT JOIN judged j ON j.run_id = r.run_id "
+    "LEFT JOIN best b ON b.run_id = r.run_id LEFT JOIN newest n ON n.run_id = r.run_id AND n.rank = 1 "
+    "LEFT JOIN run_staleness s ON s.run_id = r.run_id LEFT JOIN hops h ON h.run_id = r.run_id",
+
+    NULL};
+
+const struct trib_sql_step_row ledger_steps[] = {
+    {1, version_1}, {2, version_2}, {3, version_3}, {4, version_4}};
 const size_t ledger_step_count = sizeof ledger_steps / sizeof *ledger_steps;

@@ -67,22 +67,23 @@ static void put_run(struct row *row) {
     }
 }
 
-/* [[origin, samples], ...] */
-static void put_origins(struct row *row) {
-    const struct trib_u64s *h = &row->record->histogram;
+/* [[a, b], [c, d], ...]: so many numbers a group. */
+static void put_groups(struct row *row, const struct trib_u64s *list, size_t numbers) {
     struct trib_buf *text = &row->ledger->text;
-    if (!trib_rec_has(row->record, HISTOGRAM)) {
-        put_null(row);
-        return;
-    }
     trib_buf_clear(text);
-    for (size_t i = 0; i + 1 < h->count; i += 2) {
-        trib_buf_printf(text, "%s[%" PRIu64 ",%" PRIu64 "]", i == 0 ? "[" : ",", h->items[i],
-                        h->items[i + 1]);
-    }
-    trib_buf_printf(text, h->count < 2 ? "[]" : "]");
+    for (size_t i = 0; i < list->count / numbers * numbers; i++)
+        trib_buf_printf(text, "%s%s%" PRIu64 "%s", i == 0 ? "[" : ",", i % numbers == 0 ? "[" : "",
+                        list->items[i], (i + 1) % numbers == 0 ? "]" : "");
+    trib_buf_printf(text, list->count < numbers ? "[]" : "]");
     if (text->failed) row->rc |= SQLITE_NOMEM;
     put_bytes(row, trib_buf_text(text), text->size);
+}
+
+static void put_origins(struct row *row) {
+    if (trib_rec_has(row->record, HISTOGRAM))
+        put_groups(row, &row->record->histogram, 2);
+    else
+        put_null(row);
 }
 
 static void put_wire_bytes(struct row *row) {
@@ -110,6 +111,10 @@ static void put_below(struct row *row) {
     PUT(row, put_int, BELOW_UP, below_up_bytes);
     PUT(row, put_int, BELOW_DOWN, below_down_bytes);
     PUT(row, put_int, BELOW_RAW, below_raw_bytes);
+    if (trib_rec_has(row->record, HOPS))
+        put_groups(row, &row->record->hops, TRIB_HOP_NUMBERS);
+    else
+        put_null(row);
 }
 
 /* A row of the current run: run_id is the first parameter of every statement but RUN_ADD. */

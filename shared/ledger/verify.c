@@ -21,6 +21,7 @@ struct verify {
     uint8_t computed[TRIB_DIGEST_BYTES]; /* and as it was computed, where that is another one */
     size_t version_columns;              /* an older file has one less, */
     size_t publication_columns;          /* or two: no auto(...) was known for what is published */
+    size_t contribution_columns;         /* or one: no hops; before format 3 three */
     uint8_t fingerprint[TRIB_DIGEST_BYTES];
     bool known; /* the chain up to the version before is: this one's can be compared */
     bool any;   /* a version was seen: */
@@ -102,11 +103,6 @@ static void check_place(struct verify *v, const struct trib_record *r, uint64_t 
     }
 }
 
-/* A file of before format 3 may lack the last ones. */
-static size_t contribution_columns(const struct verify *v) {
-    return ledger_contribution_column_count - (v->chain.format >= 3 ? 0 : 2);
-}
-
 /* Takes the current row into the version. */
 static enum trib_status take_row(struct verify *v, uint64_t version, bool rollback, struct trib_error *err) {
     struct trib_record r = {.kind = TRIB_REC_VERDICT};
@@ -115,7 +111,7 @@ static enum trib_status take_row(struct verify *v, uint64_t version, bool rollba
     if (v->first_row == 0) v->first_row = id;
     v->last_row = id;
     v->out->contributions++;
-    if (!ledger_record(v->rows, ROW_COLUMNS, ledger_contribution_columns, contribution_columns(v), &r,
+    if (!ledger_record(v->rows, ROW_COLUMNS, ledger_contribution_columns, v->contribution_columns, &r,
                        problem)) {
         say(v, &version, id, id, "%s", problem);
         v->sound = false;
@@ -318,18 +314,31 @@ static enum trib_status take_later(struct verify *v, struct trib_error *err) {
 
 /* ---- runs ---- */
 
-static enum trib_status check_cloud(struct verify *v, const struct trib_record *start,
-                                    struct trib_error *err) {
-    sqlite3_stmt *stmt = NULL;
-    bool more = true;
-    int64_t chosen = 0;
+/* Which columns the file has. */
+static enum trib_status count_columns(struct verify *v, struct trib_error *err) {
+    int64_t chosen = 0, hops = 0;
     enum trib_status status = trib_sql_number(
         v->db,
         "SELECT count(*) FROM pragma_table_info('versions') WHERE name IN ('published_codec', "
         "'published_why')",
         0, &chosen, err);
-    if (status != TRIB_OK) return status;
+    if (status == TRIB_OK)
+        status = trib_sql_number(
+            v->db, "SELECT count(*) FROM pragma_table_info('contributions') WHERE name = 'below_hops'", 0,
+            &hops, err);
     v->publication_columns = ledger_publication_column_count - (chosen == 2 ? 0 : 2);
+    v->contribution_columns = ledger_contribution_column_count - (v->chain.format < 3 ? 3
+                                                                  : hops == 0         ? 1
+                                                                                      : 0);
+    return status;
+}
+
+static enum trib_status check_cloud(struct verify *v, const struct trib_record *start,
+                                    struct trib_error *err) {
+    sqlite3_stmt *stmt = NULL;
+    bool more = true;
+    enum trib_status status = count_columns(v, err);
+    if (status != TRIB_OK) return status;
     struct trib_buf both;
     trib_buf_init(&both, 0);
     ledger_select(&both, ledger_publication_columns, v->publication_columns);
@@ -342,7 +351,7 @@ static enum trib_status check_cloud(struct verify *v, const struct trib_record *
     status = prepare(v, "made_by, published", ledger_version_columns, v->version_columns, sql, &stmt, err);
     if (status == TRIB_OK)
         status = prepare(v, "contribution_id, version, void_reason", ledger_contribution_columns,
-                         contribution_columns(v),
+                         v->contribution_columns,
                          "FROM contributions WHERE run_id = ?1 ORDER BY contribution_id", &v->rows, err);
     if (status == TRIB_OK) status = next_row(v, err);
     while (status == TRIB_OK && (status = trib_sql_step(stmt, &more, err)) == TRIB_OK && more)

@@ -27,9 +27,10 @@ static const char *const statements[STATEMENTS] = {
         "origins, "
         "staleness_factor, weight_applied, norm_added, weight_samples, region_samples, samples, steps, loss, "
         "update_norm, cosine, codec, wire_bytes, raw_bytes, payload_crc32c, verdict, reason, below_updates, "
-        "below_up_bytes, below_down_bytes, below_raw_bytes, effect, label_divergence) VALUES(?1, ?2, ?3, ?4, "
+        "below_up_bytes, below_down_bytes, below_raw_bytes, below_hops, effect, label_divergence) VALUES(?1, "
+        "?2, ?3, ?4, "
         "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, "
-        "?26, ?27, ?28, ?29, ?30)",
+        "?26, ?27, ?28, ?29, ?30, ?31)",
     [CONTRIBUTIONS_COMMIT] = "UPDATE contributions SET version = ?2 WHERE " PENDING,
     [CONTRIBUTIONS_VOID] = "UPDATE contributions SET void_reason = ?2 WHERE " PENDING,
     [CONTRIBUTION_SUPERSEDED] =
@@ -61,9 +62,8 @@ static const char *const statements[STATEMENTS] = {
                     "origins, samples, "
                     "weight_samples, region_samples, steps, loss, codec, wire_bytes, raw_bytes, "
                     "below_updates, below_up_bytes, "
-                    "below_down_bytes, below_raw_bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
-                    "?12, ?13, ?14, ?15, "
-                    "?16, ?17, ?18)",
+                    "below_down_bytes, below_raw_bytes, below_hops) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+                    "?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     [FORWARD_JUDGE] = "UPDATE forwards SET judged_ms = ?4, verdict = ?5, reason = ?6, staleness = ?7, "
                       "weight_applied = ?8 WHERE run_id IS ?1 AND incarnation = ?2 AND sequence = ?3",
     [FORWARDS_CONTAINED] =

@@ -26,8 +26,8 @@ static bool is_rule(const char *spec, const char *name) {
     return strncmp(spec, name, length) == 0 && (spec[length] == 0 || spec[length] == '(');
 }
 
-/* Momentum at two tiers adds up. */
-static enum trib_status check_optimisers(const struct trib_plan *plan, struct trib_error *err) {
+/* Momentum at two tiers adds up; and what an elastic edge sends it has given up, all of it. */
+static enum trib_status check_rules(const struct trib_plan *plan, struct trib_error *err) {
     struct trib_rule *edge = NULL, *cloud = NULL;
     enum trib_status status = trib_rule_new(plan->edge_rule, TRIB_TIER_EDGE, &edge, err);
     if (status == TRIB_OK) status = trib_rule_new(plan->cloud_rule, TRIB_TIER_CLOUD, &cloud, err);
@@ -37,6 +37,12 @@ static enum trib_status check_optimisers(const struct trib_plan *plan, struct tr
                       "edge.rule and cloud.rule both have an optimiser (\"%.100s\", \"%.100s\"): what one "
                       "adds up the other adds up again; drop one of them",
                       trib_rule_spec(edge), trib_rule_spec(cloud));
+    if (status == TRIB_OK && plan->elastic > 0.0 && !trib_rule_takes_whole(cloud))
+        status = trib_fail(err, TRIB_INVALID,
+                           "forward.elastic is %g and cloud.rule (\"%.200s\") takes a part or a mean of what "
+                           "edges send: an edge gives it up, and the cloud must take all of it; set "
+                           "cloud.rule: fedasync(share=no, staleness=constant)",
+                           plan->elastic, trib_rule_spec(cloud));
     trib_rule_free(&edge);
     trib_rule_free(&cloud);
     return status;
@@ -71,7 +77,7 @@ enum trib_status trib_plan_check(const struct trib_plan *plan, struct trib_error
             "train.worker_momentum is for train.algorithm sgd alone, found %s: what a device sends "
             "must be what its memory says that it sent; take train.momentum or none",
             plan->algorithm);
-    return check_optimisers(plan, err);
+    return check_rules(plan, err);
 }
 
 static bool is_known(const char *line, size_t bytes) {

@@ -36,7 +36,7 @@ struct trib_plan {
     uint64_t publish_interval_ms;       /* edge; at most one publication in so many ms */
     uint64_t global_interval_ms;        /* cloud; the same */
     uint64_t forward_updates,
-        forward_ms;           /* an edge forwards at the first commit after so many updates or ms */
+        forward_ms;           /* an edge forwards so many updates, or what it has held for so many ms */
     uint64_t forward_commits; /* ... or commits; 0: by updates and time */
     double elastic;           /* EASGD's beta; 0: an edge forwards all that it has gathered */
     bool hold;                /* synchronous tiers: an edge waits for its forward to be contained */

@@ -36,12 +36,12 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
             P, AT, "data.set", TRIB_OPT_STRING, dataset, "mnist", 0, 0, trib_plan_check_spec,                \
             "Data set: mnist, fashion-mnist, glyphs (generated), synthetic(ALPHA, BETA) (FedProx's), "       \
             "beijing-air (regression), shakespeare (next character), idx(HEIGHT, WIDTH) (your images), or "  \
-            "csv(FILES, target=COLUMN, "                                                                     \
-            "features=COLUMNS)."),                                                                           \
+            "csv(FILES, target=COLUMN, features=COLUMNS); `tributary config options data` has their "        \
+            "options."),                                                                                     \
         TRIB_PLAN_ROW(P, AT, "data.partition", TRIB_OPT_STRING, partition, "dirichlet(0.5)", 0, 0,           \
                       trib_plan_check_spec,                                                                  \
                       "How the data is split among the devices: iid, dirichlet(ALPHA), shards(PER_DEVICE), " \
-                      "quantity(ALPHA), natural (by the data's own users), pairs(FIRST) (two classes a "     \
+                      "quantity(SIGMA), natural (by the data's own users), pairs(FIRST) (two classes a "     \
                       "device), apart(DEVICES, CLASSES)."),                                                  \
         TRIB_PLAN_ROW(P, AT, "data.devices", TRIB_OPT_U64, devices, "20", 1, 1e6, NULL,                      \
                       "How many devices the data is split among; a device's index picks its part."),         \
@@ -136,8 +136,8 @@ extern const char *const trib_plan_algorithms[]; /* in the order of enum trib_al
         TRIB_PLAN_ROW(P, AT, "forward.updates", TRIB_OPT_U64, forward_updates, "1", 1, 1e6, NULL,            \
                       "An edge forwards at the first commit after so many updates; 1: at each commit."),     \
         TRIB_PLAN_ROW(P, AT, "forward.interval", TRIB_OPT_MS, forward_ms, "0", 0, 86400e3, NULL,             \
-                      "... or at the first commit after this time, whichever comes first; 0: by updates "    \
-                      "alone."),                                                                             \
+                      "... or when the oldest commit that it holds is so old, whichever comes first; what "  \
+                      "its buffer has stays there. 0: by updates, or commits, alone."),                      \
         TRIB_PLAN_ROW(P, AT, "forward.commits", TRIB_OPT_U64, forward_commits, "0", 0, 1e6, NULL,            \
                       "An edge forwards after so many commits of its own (HierFAVG's kappa2) and not by "    \
                       "updates; 0: by updates."),                                                            \

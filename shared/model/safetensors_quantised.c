@@ -148,8 +148,11 @@ enum trib_status trib_safetensors_save_quantised(const char *path, const struct 
     for (size_t t = 0; t < schema->tensor_count; t++) append_floats(&data, &e, &schema->tensors[t]);
     for (size_t t = 0; t < schema->tensor_count; t++) append_codes(&data, &e, &schema->tensors[t]);
     enum trib_status status = TRIB_OK;
-    if (header.failed || data.failed)
-        status = trib_fail(err, TRIB_NOMEM, "no memory for the %d bits of %s", (int)bits, path);
+    if (header.failed)
+        status = trib_fail(err, TRIB_NOMEM, "the header of %s does not fit into memory, or into %d bytes",
+                           path, TRIB_HEADER_MAX_BYTES);
+    else if (data.failed)
+        status = trib_fail(err, TRIB_NOMEM, "no memory for the weights of %u bits for %s", bits, path);
     if (status == TRIB_OK) status = trib_outfile_open(&file, path, err);
     if (status == TRIB_OK) {
         status = trib_outfile_write(&file, header.data, header.size, err);

@@ -49,6 +49,11 @@ struct trib_participant {
     uint64_t now_ms, reconnect_at_ms, backoff_ms, phase_since_ms;
     uint64_t last_number; /* of WELCOME */
     uint64_t session, credit, sent_credited, heartbeat_ms;
+    uint8_t version; /* of the protocol, in this session */
+    /* Versions whose digests the parent knows: what HELLO said, and what it gave in this session, from the
+     * first on; UINT64_MAX: none. */
+    uint64_t told_version, given_from;
+    uint8_t told_digest[4];
     uint64_t last_sent_ms, last_heard_ms;
     unsigned unwelcome; /* HELLOs in a row without an answer */
     unsigned slow;      /* connections given up in a row because of silence: each time more patience */
@@ -69,6 +74,8 @@ struct trib_participant {
     uint64_t push_began_ms;            /* when it was first sent over this connection */
     struct transfers pushed;
     size_t rung_before;     /* of the update before, in the state's ladder_out; SIZE_MAX: none */
+    uint64_t chose_number;  /* the newest update in another codec than the one before; 0: none, */
+    enum trib_choice chose; /* and why */
     uint64_t retry_push_ms; /* the parent asked to wait until then */
     struct trib_outbound outgoing;
     struct trib_participant_status status;
@@ -99,11 +106,14 @@ void trib_transfers_note(struct transfers *transfers, size_t bytes, uint64_t ms)
 double trib_transfers_rate(const struct transfers *transfers); /* bytes/s; 0: nothing was measured */
 /* What the choice of a codec goes by. */
 struct trib_ladder_line trib_participant_line(const struct trib_participant *p);
-/* Remembers a choice; one that is another than the one before is an event, with its reason. */
+/* Remembers a choice; one that is another than the one before is an event, with its reason, and a device's is
+ * told to its parent. */
 void trib_participant_chose(struct trib_participant *p, const struct trib_ladder_line *line,
                             const struct trib_ladder_choice *choice);
 
 /* push.c */
+/* HELLO tells what its update started from that is under way or in the making, unless it is what is held. */
+void trib_participant_tell_base(struct trib_participant *p, struct trib_msg *hello);
 bool trib_participant_forward_due(const struct trib_participant *p, uint64_t *wake_ms);
 void trib_participant_forward(struct trib_participant *p);
 void trib_participant_push(struct trib_participant *p);

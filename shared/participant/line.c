@@ -2,6 +2,8 @@
 #include "shared/participant/internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 void trib_transfers_note(struct transfers *t, size_t bytes, uint64_t ms) {
     t->kept[t->count % TRANSFERS_KEPT].bytes = bytes;
@@ -40,7 +42,10 @@ void trib_participant_chose(struct trib_participant *p, const struct trib_ladder
     if (trib_ladder_count(s->ladder_out) == 1 || choice->rung == p->rung_before) return;
     const struct trib_codec *codec = trib_ladder_codec(s->ladder_out, choice->rung);
     p->rung_before = choice->rung;
+    p->chose_number = s->next_number - 1;
+    p->chose = choice->reason;
     trib_outbox_event(p->outbox, s, p->now_ms, s->role == TRIB_ROLE_EDGE, TRIB_LOG_INFO, "codec_chosen",
                       "codec=%s reason=%s lost=%.4f bytes_per_s=%.0f waiting=%" PRIu64,
-                      trib_codec_spec(codec), choice->reason, choice->lost, line->bytes_per_s, line->waiting);
+                      trib_codec_spec(codec), trib_choice_name(choice->reason), choice->lost,
+                      line->bytes_per_s, line->waiting);
 }

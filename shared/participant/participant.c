@@ -26,6 +26,7 @@ enum trib_status trib_participant_new(const struct trib_participant_options *opt
     p->outbox = outbox;
     p->rng = trib_rng_seed(options->seed, 0);
     p->rung_before = SIZE_MAX;
+    p->told_version = p->given_from = UINT64_MAX;
     p->backoff_ms = BACKOFF_MIN_MS;
     p->heartbeat_ms = 5000;
     p->want_model = true;
@@ -53,7 +54,11 @@ struct trib_participant_status trib_participant_status(const struct trib_partici
 }
 
 void trib_participant_send(struct trib_participant *p, struct trib_msg *msg, struct trib_blob *payload) {
-    if (msg->type != TRIB_HELLO) trib_msg_set(msg, SESSION, session, p->session);
+    msg->version = TRIB_PROTOCOL_OLDEST;
+    if (msg->type != TRIB_HELLO) {
+        trib_msg_set(msg, SESSION, session, p->session);
+        msg->version = p->version;
+    }
     /* What is said of numbers and models depends on the journal; everything else may overtake it. */
     bool depends = msg->type == TRIB_PUSH || msg->type == TRIB_HELLO || msg->type == TRIB_PULL;
     size_t bytes = trib_outbox_send(p->outbox, TRIB_ACTION_SEND_PARENT, 0, depends ? p->state->position : 0,
@@ -99,6 +104,7 @@ void trib_participant_renew(struct trib_participant *p, const char *why) {
     trib_rec_set(&record, INCARNATION, incarnation, trib_rng_u64(&p->rng) | 1);
     (void)trib_participant_record(p, &record);
     p->training = false;
+    p->chose_number = 0;
     trib_participant_reconnect(p, why);
 }
 
@@ -119,8 +125,8 @@ static void say_hello(struct trib_participant *p) {
     trib_msg_set(&msg, NAME, name, ((struct trib_text){p->name, strlen(p->name)}));
     trib_msg_set(&msg, INCARNATION, incarnation, s->incarnation);
     trib_msg_set(&msg, NEXT_NUMBER, next_number, s->next_number);
-    trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, TRIB_PROTOCOL_VERSION);
-    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, TRIB_PROTOCOL_VERSION);
+    trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, TRIB_PROTOCOL_OLDEST);
+    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, TRIB_PROTOCOL_NEWEST);
     trib_msg_set(&msg, BUILD, build, ((struct trib_text){TRIB_VERSION, strlen(TRIB_VERSION)}));
     bool edge = s->role == TRIB_ROLE_EDGE;
     trib_msg_set(&msg, KIND, kind, edge ? TRIB_CHILD_EDGE : TRIB_CHILD_DEVICE);
@@ -141,6 +147,7 @@ static void say_hello(struct trib_participant *p) {
             msg.present |= (uint64_t)1 << TRIB_F_HELD_DIGEST;
         }
     }
+    trib_participant_tell_base(p, &msg);
     trib_participant_report(p, &msg);
     trib_participant_send(p, &msg, NULL);
 }
@@ -191,6 +198,7 @@ static bool begin_run(struct trib_participant *p, const struct trib_msg *msg) {
     if (!run_is_possible(p, &record)) return false;
     p->training = p->finished = false;
     p->rung_before = SIZE_MAX;
+    p->chose_number = 0;
     trib_inbound_drop(&p->incoming);
     return trib_participant_record(p, &record);
 }
@@ -220,6 +228,7 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
     if (p->phase != HELLO) return;
     if (p->leaving) { /* the parent counts on one that has gone */
         p->session = msg->session;
+        p->version = msg->version;
         say_bye(p);
         return;
     }
@@ -238,6 +247,7 @@ static void on_welcome(struct trib_participant *p, const struct trib_msg *msg) {
         return;
     }
     p->session = msg->session;
+    p->version = msg->version;
     p->phase = READY;
     p->phase_since_ms = p->now_ms;
     p->credit = msg->credit;

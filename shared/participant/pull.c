@@ -42,17 +42,13 @@ static void start_over(struct trib_participant *p, const char *why) {
     p->pull_at_ms = p->now_ms + BACKOFF_MIN_MS;
 }
 
+/* The increments of a payload lead from the version of `chain` to the message's. */
 static const char *check_bytes(struct trib_specs *specs, const struct trib_state *s,
-                               const struct trib_msg *msg, const struct trib_blob *payload) {
-    if (!s->has_model || msg->from_version != s->parent_version ||
-        memcmp(msg->from_digest, s->parent_chain, sizeof msg->from_digest) != 0)
-        return "increments from a version that is not held";
-    uint8_t chain[TRIB_DIGEST_BYTES];
-    memcpy(chain, s->parent_chain, sizeof chain);
+                               const struct trib_msg *msg, const struct trib_blob *payload, uint8_t *chain) {
     const uint8_t *data = trib_blob_data(payload);
     size_t left = trib_blob_size(payload);
-    for (size_t i = 0; i < msg->increments.count; i++) {
-        uint64_t size = msg->increments.items[i];
+    for (size_t i = 0; i < msg->parts.count; i++) {
+        uint64_t size = msg->parts.items[i];
         const struct trib_codec *codec;
         if (size > left) return "increments longer than their payload";
         if (trib_specs_next(specs, &codec, NULL) != TRIB_OK)
@@ -64,45 +60,60 @@ static const char *check_bytes(struct trib_specs *specs, const struct trib_state
         left -= (size_t)size;
     }
     if (left != 0) return "increments shorter than their payload";
-    return memcmp(chain, msg->to_digest, sizeof chain) == 0 ? NULL : "increments with another chain digest";
+    return memcmp(chain, msg->to_digest, TRIB_DIGEST_BYTES) == 0 ? NULL
+                                                                 : "increments with another chain digest";
 }
 
-static const char *check_increments(struct trib_participant *p, const struct trib_msg *msg,
-                                    const struct trib_blob *payload) {
+static const char *check_increments(const struct trib_participant *p, const struct trib_msg *msg,
+                                    const struct trib_blob *payload, uint8_t *chain) {
     const struct trib_state *s = p->state;
     struct trib_specs specs;
     trib_specs_start(&specs, msg->codec.data, msg->codec.size, trib_ladder_top(s->ladder_held), &s->schema);
-    const char *problem = check_bytes(&specs, s, msg, payload);
+    const char *problem = check_bytes(&specs, s, msg, payload, chain);
     if (!trib_specs_end(&specs) && problem == NULL) problem = "more codecs than increments";
     return problem;
 }
 
-static const char *check_whole(struct trib_participant *p, const struct trib_msg *msg,
-                               const struct trib_blob *payload) {
+static const char *check_from_held(const struct trib_participant *p, const struct trib_msg *msg,
+                                   const struct trib_blob *payload) {
+    const struct trib_state *s = p->state;
+    uint8_t chain[TRIB_DIGEST_BYTES];
+    if (!s->has_model || msg->from_version != s->parent_version ||
+        memcmp(msg->from_digest, s->parent_chain, sizeof msg->from_digest) != 0)
+        return "increments from a version that is not held";
+    memcpy(chain, s->parent_chain, sizeof chain);
+    return check_increments(p, msg, payload, chain);
+}
+
+/* `values`: room for the model. */
+static const char *check_seed(const struct trib_participant *p, const struct trib_msg *msg,
+                              const struct trib_blob *payload, float *values) {
     const struct trib_state *s = p->state;
     size_t n = trib_state_parameters(s);
     uint8_t full[TRIB_DIGEST_BYTES], chain[TRIB_DIGEST_BYTES];
-    float *values = trib_alloc_array(n, sizeof *values);
+    trib_schema_draw(&s->schema, msg->seed, values);
+    trib_digest_floats(values, n, s->shards, full);
+    trib_digest_chain_start(s->schema.fingerprint, full, chain);
+    if (payload != NULL) return check_increments(p, msg, payload, chain);
+    return memcmp(chain, msg->to_digest, sizeof chain) == 0 ? NULL : "a seed that gives another model here";
+}
+
+static const char *check_snapshot(const struct trib_participant *p, const struct trib_msg *msg,
+                                  const struct trib_blob *payload, float *values) {
+    size_t n = trib_state_parameters(p->state);
+    if (trib_blob_size(payload) != n * sizeof *values) return "a snapshot of the wrong size";
+    memcpy(values, trib_blob_data(payload), n * sizeof *values); /* aligned */
+    if (!trib_digest_matches(values, n, p->state->shards, msg->full_digest))
+        return "a snapshot with another digest";
+    return trib_kernels()->all_finite(values, n) ? NULL : "a model with NaN or infinity";
+}
+
+static const char *check_whole(const struct trib_participant *p, const struct trib_msg *msg,
+                               const struct trib_blob *payload) {
+    float *values = trib_alloc_array(trib_state_parameters(p->state), sizeof *values);
     if (values == NULL) return "out of memory for a model";
-    const char *problem = NULL;
-    if (msg->kind == TRIB_MODEL_SEED)
-        trib_schema_draw(&s->schema, msg->seed, values);
-    else if (trib_blob_size(payload) != n * sizeof *values)
-        problem = "a snapshot of the wrong size";
-    else
-        memcpy(values, trib_blob_data(payload), n * sizeof *values);
-    if (problem == NULL && msg->kind == TRIB_MODEL_SEED) {
-        trib_digest_floats(values, n, s->shards, full);
-        trib_digest_chain_start(s->schema.fingerprint, full, chain);
-        if (memcmp(chain, msg->to_digest, sizeof chain) != 0)
-            problem = "a seed that gives another model here";
-    }
-    if (problem == NULL) {
-        if (trib_msg_has(msg, FULL_DIGEST) && !trib_digest_matches(values, n, s->shards, msg->full_digest))
-            problem = "a snapshot with another digest";
-        else if (!trib_kernels()->all_finite(values, n))
-            problem = "a model with NaN or infinity";
-    }
+    const char *problem = msg->kind == TRIB_MODEL_SEED ? check_seed(p, msg, payload, values)
+                                                       : check_snapshot(p, msg, payload, values);
     trib_free(values);
     return problem;
 }
@@ -128,6 +139,7 @@ static void credit_from_here(struct trib_participant *p) {
 static void model_ready(struct trib_participant *p) {
     p->pull_open = false;
     p->without_model = false;
+    if (p->given_from == UINT64_MAX) p->given_from = p->state->parent_version;
     if (p->state->role == TRIB_ROLE_DEVICE) {
         /* Before its last update is judged it cannot go on: then it asks again. */
         if (p->training || trib_participant_unacknowledged(p) != NULL) return;
@@ -140,7 +152,7 @@ static void model_ready(struct trib_participant *p) {
 }
 
 static void take_model(struct trib_participant *p, const struct trib_msg *msg, struct trib_blob *payload) {
-    const char *problem = msg->kind == TRIB_MODEL_INCREMENTS ? check_increments(p, msg, payload)
+    const char *problem = msg->kind == TRIB_MODEL_INCREMENTS ? check_from_held(p, msg, payload)
                           : msg->kind == TRIB_MODEL_SEED || msg->kind == TRIB_MODEL_SNAPSHOT
                               ? check_whole(p, msg, payload)
                               : "a model of unknown kind";
@@ -154,7 +166,7 @@ static void take_model(struct trib_participant *p, const struct trib_msg *msg, s
     trib_rec_set(&record, VERSION, version, msg->to_version);
     trib_rec_set(&record, FENCE, fence, msg->fence);
     trib_rec_set(&record, APPLIED_NUMBER, applied_number, msg->applied);
-    trib_rec_set(&record, INCREMENTS, increments, msg->increments);
+    trib_rec_set(&record, INCREMENTS, increments, msg->parts);
     if (msg->codec.size > 0) trib_rec_set(&record, CODEC, codec, msg->codec);
     if (msg->kind == TRIB_MODEL_SEED) trib_rec_set(&record, SEED, seed, msg->seed);
     memcpy(record.chain, msg->to_digest, sizeof record.chain);
@@ -162,7 +174,7 @@ static void take_model(struct trib_participant *p, const struct trib_msg *msg, s
     if (!trib_participant_record(p, &record)) return;
     if (payload != NULL && p->pull_began_ms != 0)
         trib_transfers_note(&p->fetched, trib_blob_size(payload), p->now_ms - p->pull_began_ms);
-    if (msg->kind == TRIB_MODEL_INCREMENTS && trib_msg_has(msg, FULL_DIGEST) &&
+    if (msg->kind != TRIB_MODEL_SNAPSHOT && trib_msg_has(msg, FULL_DIGEST) &&
         !trib_digest_matches(p->state->G, trib_state_parameters(p->state), p->state->shards,
                              msg->full_digest)) {
         start_over(p, "increments that led to another model than the parent's");

@@ -98,6 +98,9 @@ void trib_participant_forward(struct trib_participant *p) {
     trib_rec_set(&record, BELOW_UP, below_up_bytes, at_most(g->below_up_bytes, TRIB_BELOW_BYTES_MAX));
     trib_rec_set(&record, BELOW_DOWN, below_down_bytes, at_most(g->below_down_bytes, TRIB_BELOW_BYTES_MAX));
     trib_rec_set(&record, BELOW_RAW, below_raw_bytes, at_most(g->below_raw_bytes, TRIB_BELOW_BYTES_MAX));
+    const uint64_t sums[TRIB_HOP_NUMBERS] = {record.below_updates, record.below_up_bytes,
+                                             record.below_down_bytes, record.below_raw_bytes};
+    if (s->hops != NULL && trib_hops_add_up(s->hops, sums)) trib_rec_set(&record, HOPS, hops, *s->hops);
     (void)record_forward(p, &record);
 }
 
@@ -157,27 +160,70 @@ static uint64_t previous_held(const struct trib_participant *p, uint64_t number)
     return after;
 }
 
+void trib_participant_tell_base(struct trib_participant *p, struct trib_msg *hello) {
+    const struct trib_state *s = p->state;
+    const struct trib_held *held = trib_participant_unacknowledged(p);
+    const bool has_held = trib_msg_has(hello, HELD_DIGEST);
+    const uint8_t *digest = held == NULL ? s->parent_chain : held->base_digest;
+    const uint64_t version = held == NULL ? s->parent_version : held->base_version;
+    bool known = held == NULL ? has_held || p->training : held->base_digest_known;
+    p->given_from = p->told_version = UINT64_MAX;
+    if (s->role != TRIB_ROLE_DEVICE || !known) return;
+    p->told_version = version;
+    memcpy(p->told_digest, digest, sizeof p->told_digest);
+    if (has_held && hello->held_version == version &&
+        memcmp(hello->held_digest, digest, sizeof p->told_digest) == 0)
+        return;
+    trib_msg_set(hello, BASE_VERSION, base_version, version);
+    memcpy(hello->base_digest, digest, sizeof hello->base_digest);
+    hello->present |= (uint64_t)1 << TRIB_F_BASE_DIGEST;
+}
+
+/* Does the parent know which version of this number a device means? What it gave in this session, or HELLO
+ * said. An edge's may be of any session. */
+static bool base_is_known(const struct trib_participant *p, const struct trib_held *held) {
+    if (p->version < TRIB_PROTOCOL_BRIEF || p->state->role != TRIB_ROLE_DEVICE) return false;
+    if (held->base_version == p->told_version)
+        return memcmp(held->base_digest, p->told_digest, sizeof p->told_digest) == 0;
+    return held->base_version >= p->given_from;
+}
+
+/* An older parent is told the codec in words wherever it may expect another: which of the plan's two that is
+ * depended on its tier, which a child does not know. A newer one is told which of auto(...), and, where that
+ * is another than before, why; but for an edge, which has a ledger of its own. */
+static void name_codec(const struct trib_participant *p, const struct trib_held *held, struct trib_msg *msg) {
+    const struct trib_plan *plan = &p->state->plan;
+    const struct trib_ladder *ladder = p->state->ladder_out;
+    const bool choice = trib_ladder_count(ladder) > 1;
+    if (p->version < TRIB_PROTOCOL_BRIEF) {
+        const char *spec = trib_codec_spec(trib_ladder_codec(ladder, held->rung));
+        if (choice || strcmp(plan->codec_up, plan->codec_forward) != 0)
+            trib_msg_set(msg, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
+        return;
+    }
+    if (!choice) return;
+    trib_msg_set(msg, KIND, kind, held->rung);
+    if (p->chose_number == held->number && p->state->role == TRIB_ROLE_DEVICE)
+        trib_msg_set(msg, REASON, reason, p->chose);
+}
+
 static void fill_push(const struct trib_participant *p, const struct trib_held *held, struct trib_msg *msg) {
     trib_msg_set(msg, NUMBER, number, held->number);
     uint64_t after = previous_held(p, held->number);
     if (after > 0) trib_msg_set(msg, AFTER, after, after);
     trib_msg_set(msg, BASE_VERSION, base_version, held->base_version);
-    if (held->base_digest_known) {
+    if (held->base_digest_known && !base_is_known(p, held)) {
         memcpy(msg->base_digest, held->base_digest, sizeof msg->base_digest);
         msg->present |= (uint64_t)1 << TRIB_F_BASE_DIGEST;
     }
     trib_msg_set(msg, SAMPLES, samples, held->samples);
-    trib_msg_set(msg, WEIGHT, weight, held->weight);
+    const bool brief = p->version >= TRIB_PROTOCOL_BRIEF;
+    if (!brief || held->weight != held->samples) trib_msg_set(msg, WEIGHT, weight, held->weight);
     trib_msg_set(msg, STEPS, steps, held->steps);
     trib_msg_set(msg, LOSS, loss, held->loss);
-    /* Which of the two a parent expects depends on its tier, which a child does not know. */
-    const struct trib_plan *plan = &p->state->plan;
-    const struct trib_ladder *ladder = p->state->ladder_out;
-    const char *spec = trib_codec_spec(trib_ladder_codec(ladder, held->rung));
-    if (strcmp(plan->codec_up, plan->codec_forward) != 0 || trib_ladder_count(ladder) > 1)
-        trib_msg_set(msg, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
+    name_codec(p, held, msg);
     if (p->state->role != TRIB_ROLE_EDGE) {
-        if (plan->tell_labels && p->options.labels != NULL)
+        if (p->state->plan.tell_labels && p->options.labels != NULL)
             p->options.labels(p->options.labels_ctx, &msg->labels);
         if (msg->labels.count > 0) msg->present |= (uint64_t)1 << TRIB_F_LABELS;
         return;
@@ -189,6 +235,7 @@ static void fill_push(const struct trib_participant *p, const struct trib_held *
     trib_msg_set(msg, BELOW_UP_BYTES, below_up_bytes, held->below_up_bytes);
     trib_msg_set(msg, BELOW_DOWN_BYTES, below_down_bytes, held->below_down_bytes);
     trib_msg_set(msg, BELOW_RAW_BYTES, below_raw_bytes, held->below_raw_bytes);
+    if (brief && held->hops != NULL) trib_msg_set(msg, PARTS, parts, *held->hops);
 }
 
 /* May it go in PUSH's own frame? By credit, and if the line takes it at once: whatever follows waits for the
@@ -216,8 +263,8 @@ void trib_participant_push(struct trib_participant *p) {
     p->pushed_number = held->number;
     p->pushed_ms = p->now_ms;
     p->pushed_bytes = whole ? bytes : 0;
-    trib_msg_set(&msg, PAYLOAD_BYTES, payload_bytes, bytes);
     trib_msg_set(&msg, PAYLOAD_CRC, payload_crc, held->payload_crc);
+    if (!whole || p->version < TRIB_PROTOCOL_BRIEF) trib_msg_set(&msg, PAYLOAD_BYTES, payload_bytes, bytes);
     if (whole) {
         if (bytes > TRIB_FREE_PAYLOAD) p->sent_credited += bytes;
         trib_participant_send(p, &msg, held->payload);

@@ -189,9 +189,13 @@ enum trib_status trib_combine(const struct trib_rule_combiner *combiner, const v
                               const struct trib_rule_rows *rows, float *out,
                               struct trib_error *err) TRIB_MUST_USE;
 
-/* Of a radius, "auto" or a number above 0: is it one, and which; 0: auto. */
+/* A radius, which stands first in the config of a row that has one: "auto", or a number above 0. */
+struct trib_radius {
+    char *text;
+    double value; /* made by trib_radius_prepare; 0: auto */
+};
 enum trib_status trib_radius_check(const char *value, struct trib_error *err);
-double trib_radius_of(const char *value);
+enum trib_status trib_radius_prepare(void *config, enum trib_tier tier, struct trib_error *err);
 /* tau=auto is so many times the median norm. */
 #define TRIB_RULE_AUTO_RADIUS 1.5
 

@@ -168,6 +168,16 @@ static enum trib_status check_combiner(const struct trib_rule *rule, enum trib_r
         name, (unsigned long long)least, base, (unsigned long long)configured, (unsigned long long)least);
 }
 
+/* The stage that compares updates with the last step; NULL: there is none. */
+static const struct stage *looks_back(const struct trib_rule *rule) {
+    for (size_t i = 0; i < rule->count; i++) {
+        const struct trib_rule_kind *kind = rule->stages[i].row->kind;
+        if (kind->gate != NULL && kind->gate->needs_step) return &rule->stages[i];
+        if (kind->combiner != NULL && kind->combiner->needs_step) return &rule->stages[i];
+    }
+    return NULL;
+}
+
 static enum trib_status check(const struct trib_rule *rule, struct trib_error *err) {
     if (rule->base == NULL)
         return trib_fail(err, TRIB_INVALID,
@@ -187,6 +197,12 @@ static enum trib_status check(const struct trib_rule *rule, struct trib_error *e
     if (form == TRIB_RULE_TIERS && rule->optimiser != NULL)
         return trib_fail(err, TRIB_INVALID, "%s makes a model and no step, which %s could work on",
                          rule->base->row->name, rule->optimiser->row->name);
+    if (form == TRIB_RULE_TIERS && looks_back(rule) != NULL)
+        return trib_fail(
+            err, TRIB_INVALID,
+            "%s compares updates with the last step, and a step of %s is tiers that change weight; "
+            "take norm_clip or norm_filter",
+            looks_back(rule)->row->name, rule->base->row->name);
     return rule->combiner != NULL ? check_combiner(rule, form, err) : TRIB_OK;
 }
 
@@ -310,12 +326,7 @@ bool trib_rule_at_once(const struct trib_rule *rule) {
 }
 
 bool trib_rule_needs_step(const struct trib_rule *rule) {
-    for (size_t i = 0; i < rule->count; i++) {
-        const struct trib_rule_kind *kind = rule->stages[i].row->kind;
-        if (kind->gate != NULL && kind->gate->needs_step) return true;
-        if (kind->combiner != NULL && kind->combiner->needs_step) return true;
-    }
-    return false;
+    return looks_back(rule) != NULL;
 }
 
 bool trib_rule_needs_effect(const struct trib_rule *rule) {
@@ -365,6 +376,16 @@ struct trib_rule_weight trib_rule_weigh(const struct trib_rule *rule, const stru
         return (struct trib_rule_weight){.factor = weight.factor, .refusal = refusal};
     if (factor != 1.0) weight.applied = (float)((double)weight.applied * factor);
     return weight;
+}
+
+bool trib_rule_takes_whole(const struct trib_rule *rule) {
+    if (base_of(rule)->sums) return true;
+    if (rule->count > 1 || trib_rule_form(rule) != TRIB_RULE_IMMEDIATE) return false;
+    /* One that whatever damps would damp: a small child's, very late, after one that was not. */
+    const struct trib_rule_memory memory = {.recent = {1.0f}, .recent_count = 1};
+    const struct trib_rule_update update = {
+        .staleness = 1000000000, .weight = 1.0, .share = 0.01, .steps = 1.0, .commits = 1000000};
+    return trib_rule_weigh(rule, &memory, &update).applied == 1.0f;
 }
 
 void trib_rule_note_peer(const struct trib_rule *rule, const struct trib_rule_memory *memory,

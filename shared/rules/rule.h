@@ -181,6 +181,8 @@ bool trib_rule_needs_effect(const struct trib_rule *rule);
 const char *trib_rule_term_name(uint32_t term);
 /* Are all parts sums (rule `area`)? */
 bool trib_rule_sums(const struct trib_rule *rule);
+/* Is every update added as it is, whoever it is from, however late, and whatever came before? */
+bool trib_rule_takes_whole(const struct trib_rule *rule);
 /* Vectors of the optimiser; 0: it has none, or there is no optimiser. */
 size_t trib_rule_moments(const struct trib_rule *rule);
 bool trib_rule_optimises(const struct trib_rule *rule);

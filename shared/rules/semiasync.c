@@ -9,7 +9,10 @@ struct config {
     uint64_t synchronise;
     char *staleness;
     double lr;
-    struct trib_staleness *function; /* made by prepare */
+    char *relative;
+    /* made by prepare */
+    struct trib_staleness *function;
+    bool is_relative;
 };
 
 static const struct trib_option params[] = {
@@ -21,11 +24,13 @@ static const struct trib_option params[] = {
      trib_staleness_check_spec, "the staleness function"},
     {"lr", TRIB_OPT_F64, offsetof(struct config, lr), "1", 0.000001, 1000, NULL, NULL,
      "what the mean is multiplied by"},
+    {"relative", TRIB_OPT_CHOICE, offsetof(struct config, relative), "auto", 0, 0, trib_rule_auto_yes_no,
+     NULL, "damp by s against its recent mean; auto: at the cloud only"},
 };
 
 static enum trib_status prepare(void *config, enum trib_tier tier, struct trib_error *err) {
     struct config *c = config;
-    (void)tier;
+    c->is_relative = trib_rule_switch(c->relative, tier == TRIB_TIER_CLOUD);
     return trib_rule_staleness(&c->staleness, &c->function, err);
 }
 
@@ -36,10 +41,10 @@ static void release(void *config) {
 static struct trib_rule_weight weigh(const void *config, const struct trib_rule_memory *memory,
                                      const struct trib_rule_update *update) {
     const struct config *c = config;
-    (void)memory;
     float factor = (float)trib_staleness_factor(c->function, update->staleness);
+    double damping = trib_rule_damping(memory, factor, c->is_relative);
     return (struct trib_rule_weight){
-        .factor = factor, .applied = (float)(update->weight * (double)factor), .norm = (float)update->weight};
+        .factor = factor, .applied = (float)(update->weight * damping), .norm = (float)update->weight};
 }
 
 static bool due(const void *config, const struct trib_rule_memory *memory,

@@ -11,9 +11,8 @@ enum { TRIB_ATTACK_HONEST_MAX = 64 };
 
 /* What an attacker sees. */
 struct trib_attack_view {
-    size_t parameters, device;
+    size_t parameters;
     size_t devices, attackers; /* in the fleet */
-    const float *G;            /* the model that it trained on */
     struct trib_rng *rng;      /* the device's */
     /* The newest differences of other, honest devices, one a device, newest first, but for those of the
      * round; as many as the row asks for, if there are so many yet. */
@@ -31,7 +30,7 @@ struct trib_attack_row {
     bool alike;        /* what it forges depends on these alone: all attackers submit the same */
     const struct trib_option *params; /* of a struct trib_attack_params */
     size_t param_count;
-    /* Changes `difference`, what the device honestly trained, in place; NULL: it stays. */
+    /* Changes `difference`, what the device honestly trained, in place. */
     void (*forge)(const struct trib_attack_view *view, const double *params, float *difference);
 };
 
@@ -47,7 +46,7 @@ enum trib_status trib_attack_parse(const char *spec, struct trib_attack *out,
                                    struct trib_error *err) TRIB_MUST_USE;
 /* For option tables. */
 enum trib_status trib_attack_check(const char *spec, struct trib_error *err);
-/* The table, for help, documents and tests: row i, or NULL behind the last. */
+/* The table, for tests: row i, or NULL behind the last. */
 const struct trib_attack_row *trib_attack_row(size_t i);
 
 #endif

@@ -135,10 +135,8 @@ static struct trib_attack_view look(struct trib_sim *sim, const struct sim_job *
     size_t round_count = seen->count;
     see(sim, job, false, seen);
     return (struct trib_attack_view){.parameters = sim->parameters,
-                                     .device = trib_sim_device(sim, job->node),
                                      .devices = (size_t)sim->scenario->fleet.devices,
                                      .attackers = a->count,
-                                     .G = job->G,
                                      .rng = &sim->nodes[job->node].rng,
                                      .honest_count = seen->count,
                                      .honest = seen->honest,
@@ -165,7 +163,6 @@ void trib_sim_attack(struct trib_sim *sim, const struct sim_job *job, float *dif
         if (row->honest > 0) remember(sim, job, difference);
         return;
     }
-    if (row->forge == NULL) return;
     struct trib_attack_view view = look(sim, job, &seen);
     size_t bytes = sim->parameters * sizeof *difference;
     if (!row->alike || a->honest_count == 0) {

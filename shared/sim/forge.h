@@ -5,8 +5,9 @@
 
 #include "shared/sim/attack.h"
 
-/* -scale d: what Karimireddy et al. (2021, arXiv 2012.10333) call bit flipping. */
+/* scale d, of what was trained on wrong labels. */
 void trib_forge_label_flip(const struct trib_attack_view *view, const double *params, float *difference);
+/* -scale d: what Karimireddy et al. (2021, arXiv 2012.10333) call bit flipping. */
 void trib_forge_sign_flip(const struct trib_attack_view *view, const double *params, float *difference);
 /* params: bit (0 the lowest of the mantissa, 30 the highest of the exponent, 31 the sign), share of the
  * numbers. What is not finite then is the largest finite number. */

@@ -146,6 +146,7 @@ struct trib_sim {
     struct trib_delay join, speed, delay, sample_delay, stay, away;
     uint64_t now_us, events;
     struct trib_sim_queue queue;
+    const char *heap_end; /* that was seen, see trib_alloc_huge_pages */
     struct sim_message *free_messages;
     struct trib_terms_cache *terms;
     struct trib_outbox outbox;     /* of whichever node is at work: it is empty between events */

@@ -7,12 +7,8 @@
 #include "shared/learn/blas.h"
 #include "shared/store/store.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { GROUP = 256, GROUP_BYTES = 8 << 20, SEGMENT_BYTES = 64 << 20, PATH_BYTES = 640 };
 
@@ -20,8 +16,8 @@ struct sim_journal {
     struct trib_store *store;
     struct trib_ledger *ledger;
     size_t count;
-    uint64_t bytes;                      /* of payloads in the group */
-    uint64_t since_records, since_bytes; /* the last checkpoint */
+    uint64_t bytes; /* of payloads in the group */
+    struct trib_store_since since;
     struct trib_record *owned[GROUP];
 };
 
@@ -90,8 +86,10 @@ static enum trib_status checkpoint(struct sim_journal *journal, const struct tri
         trib_store_checkpoint_abort(journal->store);
         return status;
     }
-    journal->since_records = journal->since_bytes = 0;
-    return trib_store_checkpoint_commit(journal->store, err);
+    journal->since.records = journal->since.bytes = 0;
+    status = trib_store_checkpoint_commit(journal->store, err);
+    if (status != TRIB_OK) return status;
+    return trib_store_checkpoint_bytes(journal->store, &journal->since.checkpoint_bytes, err);
 }
 
 static enum trib_status write_group(struct sim_journal *journal, struct trib_error *err) {
@@ -116,8 +114,7 @@ static void checkpoint_if_due(struct trib_sim *sim, size_t node) {
     struct sim_journal *journal = sim->nodes[node].journal;
     const struct trib_scenario *s = sim->scenario;
     struct trib_error err;
-    if (journal->since_records < s->ledger.checkpoint_records &&
-        journal->since_bytes < s->ledger.checkpoint_bytes)
+    if (!trib_store_checkpoint_due(&journal->since, s->ledger.checkpoint_records, s->ledger.checkpoint_bytes))
         return;
     trib_sim_journal_flush(sim, node);
     if (sim->err.status == TRIB_OK && checkpoint(journal, sim->nodes[node].state, &err) != TRIB_OK)
@@ -136,8 +133,7 @@ void trib_sim_journal_write(struct trib_sim *sim, size_t node, struct trib_recor
     if (journal == NULL) return;
     if (journal->count == GROUP) trib_sim_journal_flush(sim, node);
     journal->bytes += trib_blob_size((*record)->payload);
-    journal->since_bytes += trib_blob_size((*record)->payload);
-    journal->since_records++;
+    trib_store_since_record(&journal->since, *record);
     journal->owned[journal->count++] = *record;
     *record = NULL;
 }

@@ -118,8 +118,9 @@ static bool read_entry(const struct trib_kept *k, uint64_t at, uint64_t size, st
 
 enum trib_status trib_kept_read(struct trib_kept *k, enum trib_kept_kind kind, uint64_t number,
                                 struct trib_buf *content, struct trib_error *err) {
-    if (!read_entry(k, k->lists[kind].at[number], k->size, content) ||
-        trib_get_u32(content->data + 4) != kind || trib_get_u64(content->data + 8) != number)
+    bool whole = read_entry(k, k->lists[kind].at[number], k->size, content);
+    if (content->failed) return trib_fail(err, TRIB_NOMEM, "out of memory for what %s holds", k->path);
+    if (!whole || trib_get_u32(content->data + 4) != kind || trib_get_u64(content->data + 8) != number)
         return trib_fail(err, TRIB_CORRUPT,
                          "%s has changed since it was opened; is another simulation at work there?", k->path);
     content->size -= ENTRY;
@@ -157,9 +158,9 @@ static enum trib_status another(const struct trib_kept *k, const char *theirs, c
     }
     return trib_fail(
         err, TRIB_INVALID,
-        "%s is of another simulation: there it is \"%.*s\", here \"%.*s\"; without --resume this "
-        "one begins from the start",
-        k->path, a < 120 ? (int)a : 120, theirs, b < 120 ? (int)b : 120, ours);
+        "%.200s is of another simulation; without --resume this one begins from the start (there it is "
+        "\"%.*s\", here \"%.*s\")",
+        k->path, a < 80 ? (int)a : 80, theirs, b < 80 ? (int)b : 80, ours);
 }
 
 static enum trib_status check_identity(struct trib_kept *k, uint64_t size, const char *identity,

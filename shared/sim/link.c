@@ -9,7 +9,8 @@ enum { DOWN, UP };
 
 static const struct trib_sim_link *link_of(const struct trib_sim *sim, const struct sim_node *child) {
     const struct trib_scenario *s = sim->scenario;
-    return child->role == TRIB_ROLE_DEVICE ? &s->device_link : &s->edge_link;
+    if (child->role == TRIB_ROLE_DEVICE) return &s->device_link;
+    return child->parent == SIM_CLOUD ? &s->edge_link : &s->inner_link;
 }
 
 uint64_t trib_sim_round_trip_us(const struct trib_sim *sim, size_t child) {

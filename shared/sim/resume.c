@@ -223,24 +223,28 @@ static enum trib_status another_way(const struct trib_sim *sim, uint64_t number,
 
 static bool take_floats(const struct trib_buf *content, size_t *at, size_t count, float *out) {
     size_t bytes = count * sizeof *out;
-    if (out == NULL || content->size - *at < bytes) return false;
+    if (content->size - *at < bytes) return false;
     memcpy(out, content->data + *at, bytes);
     *at += bytes;
     return true;
 }
 
 /* The difference and the memory vectors, as trib_local_train would have left them. */
-static bool take_vectors(struct trib_sim *sim, struct sim_job *job, uint32_t memory) {
+static enum trib_status take_vectors(struct trib_sim *sim, struct sim_job *job, uint32_t memory,
+                                     struct trib_error *err) {
     size_t at = sizeof(struct training), m = sim->task.schema.model_parameters;
     struct trib_local *local = job->local = trib_local_new(&sim->task, job->G, NULL);
-    if (local == NULL || !take_floats(&sim->entry, &at, sim->parameters, local->difference)) return false;
-    for (size_t i = 0; i < TRIB_LOCAL_MAX; i++) {
+    if (local == NULL) return trib_fail(err, TRIB_NOMEM, "out of memory for a training that was kept");
+    bool whole = take_floats(&sim->entry, &at, sim->parameters, local->difference);
+    for (size_t i = 0; whole && i < TRIB_LOCAL_MAX; i++) {
         if ((memory >> i & 1) == 0) continue;
         local->memory[i] = trib_alloc_floats(m);
-        if (!take_floats(&sim->entry, &at, m, local->memory[i])) return false;
+        if (local->memory[i] == NULL)
+            return trib_fail(err, TRIB_NOMEM, "out of memory for a training that was kept");
+        whole = take_floats(&sim->entry, &at, m, local->memory[i]);
     }
     job->submission.local = (const float *const *)local->memory;
-    return at == sim->entry.size;
+    return whole && at == sim->entry.size ? TRIB_OK : another_way(sim, job->number, err);
 }
 
 static void take_error(struct sim_job *job, const struct trib_buf *content, uint32_t status) {
@@ -256,7 +260,7 @@ enum trib_status trib_sim_take_training(struct trib_sim *sim, struct sim_job *jo
     if (sim->entry.size < sizeof entry) return another_way(sim, job->number, err);
     memcpy(&entry, sim->entry.data, sizeof entry);
     if (entry.version != job->submission.base_version || entry.turn != job->turn || entry.node != job->node ||
-        entry.outcome == FORSAKEN)
+        entry.outcome > FAILED || (entry.outcome == FAILED && entry.status == TRIB_OK))
         return another_way(sim, job->number, err);
     if (entry.outcome == FAILED) {
         take_error(job, &sim->entry, entry.status);
@@ -266,7 +270,7 @@ enum trib_status trib_sim_take_training(struct trib_sim *sim, struct sim_job *jo
     job->submission.weight = entry.weight;
     job->submission.steps = entry.steps;
     job->submission.loss = entry.loss;
-    return take_vectors(sim, job, entry.memory) ? TRIB_OK : another_way(sim, job->number, err);
+    return take_vectors(sim, job, entry.memory, err);
 }
 
 enum trib_status trib_sim_take_evaluation(struct trib_sim *sim, const struct sim_evaluation *e, double *loss,

@@ -42,15 +42,6 @@ static enum trib_status check_name(const char *value, struct trib_error *err) {
                      value, NAME_MAX_BYTES);
 }
 
-static enum trib_status check_class(const char *value, struct trib_error *err) {
-    size_t bytes = strlen(value), graphic = 0;
-    while (value[graphic] > ' ' && value[graphic] <= '~') graphic++;
-    if (bytes > 0 && bytes <= TRIB_CLASS_MAX && graphic == bytes) return TRIB_OK;
-    return trib_fail(err, TRIB_INVALID,
-                     "found \"%.60s\", expected a class: 1 to %d printable ASCII characters without spaces",
-                     value, TRIB_CLASS_MAX);
-}
-
 static enum trib_status check_told(const char *value, struct trib_error *err) {
     return value[0] == 0 ? TRIB_OK : trib_delay_check(value, err);
 }
@@ -104,7 +95,7 @@ const struct trib_option trib_scenario_options[] = {
             "Share of the devices, those with the highest numbers, that are slower than fleet.speed says..."),
     ROW(fleet.slow_times, "fleet.slow.times", F64, "10", .min = 1, .max = 1e6,
         .help = "... by so many times."),
-    ROW(fleet.classes, "fleet.classes", LIST, "", .check = check_class,
+    ROW(fleet.classes, "fleet.classes", LIST, "", .check = trib_class_check,
         .help = "What kinds of devices there are, for plan.select.policy stratified: each device draws one "
                 "of these "
                 "names and tells it; one that is listed twice is drawn twice as often. Empty: not told."),
@@ -147,7 +138,8 @@ const struct trib_option trib_scenario_options[] = {
     ROW(fleet.in_flight, "fleet.in_flight", BYTES, "64MiB", .min = 65536, .max = 1099511627776.0,
         .help = "Payload bytes that all children of a node together may have on their way to it."),
     LINK_ROWS(device_link, "device", "between a device and its parent"),
-    LINK_ROWS(edge_link, "edge", "between an edge and its parent"),
+    LINK_ROWS(inner_link, "inner", "between an edge and an edge above it"),
+    LINK_ROWS(edge_link, "edge", "between an edge and the cloud"),
     ROW(attack.kind, "attack.kind", STRING, "none", .check = trib_attack_check,
         .help = "What attackers do: none, sign_flip(SCALE), bit_flip(BIT), label_flip(SCALE), gaussian(STD), "
                 "alie, ipm(EPS), mimic, min_max."),
@@ -182,7 +174,9 @@ const struct trib_option trib_scenario_options[] = {
     ROW(ledger.checkpoint_records, "ledger.checkpoint.records", U64, "1000", .min = 1, .max = 1e9,
         .help = "A checkpoint is written after so many journal records..."),
     ROW(ledger.checkpoint_bytes, "ledger.checkpoint.bytes", BYTES, "64MiB", .min = 4096,
-        .max = 1099511627776.0, .help = "... or after so many bytes of payload, whichever comes first."),
+        .max = 1099511627776.0,
+        .help = "... or after so many bytes of payload, or as many as the last checkpoint has where "
+                "that is more; whichever comes first."),
     ROW(ledger.checkpoint_keep, "ledger.checkpoint.keep", U64, "2", .max = 1e9,
         .help = "So many newest checkpoints stay, with the payloads after the oldest of them, for `tributary "
                 "replay`; 0: all, and every payload since the beginning. The ledger's rows always stay."),
@@ -318,14 +312,17 @@ enum trib_status trib_scenario_finish(struct trib_scenario *s, const char *path,
     bool own = strcmp(s->attack.data, "own") == 0;
     uint64_t parts = own ? s->fleet.devices : s->fleet.devices - trib_scenario_attackers(s);
     if (parts == 0)
-        return trib_fail(err, TRIB_INVALID, "attack.data is %s and all devices attack", s->attack.data);
-    if (s->plan.devices == 0) s->plan.devices = parts;
-    if (s->plan.devices < parts)
         return trib_fail(
             err, TRIB_INVALID,
-            "plan.data.devices is %llu and fleet.devices is %llu: every device needs its part of "
-            "the data",
-            (unsigned long long)s->plan.devices, (unsigned long long)s->fleet.devices);
+            "attack.data is %s and all devices attack: nobody has data that they could copy; lower "
+            "attack.share or attack.count, or set attack.data: own",
+            s->attack.data);
+    if (s->plan.devices == 0) s->plan.devices = parts;
+    if (s->plan.devices < parts)
+        return trib_fail(err, TRIB_INVALID,
+                         "plan.data.devices is %llu, and %llu devices need a part of the data of their own; "
+                         "raise it, or leave it out",
+                         (unsigned long long)s->plan.devices, (unsigned long long)parts);
     bool listed = strcmp(s->plan.model, "layers") == 0;
     if (listed != (s->plan.layers[0] != 0))
         return trib_fail(
@@ -338,7 +335,9 @@ enum trib_status trib_scenario_finish(struct trib_scenario *s, const char *path,
                          "train.parameters is for train.none: true; a model that is trained "
                          "is plan.model");
     if (s->ledger.edges && strcmp(s->ledger.cloud, "none") == 0)
-        return trib_fail(err, TRIB_INVALID, "ledger.edges is set and ledger.cloud is none");
+        return trib_fail(
+            err, TRIB_INVALID,
+            "ledger.edges is set and ledger.cloud is none; set ledger.cloud: full, or drop ledger.edges");
     status = check_tree(s, err);
     return status == TRIB_OK ? check_stop(s, err) : status;
 }

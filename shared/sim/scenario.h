@@ -34,7 +34,7 @@ struct trib_scenario {
         char *classes;        /* one a line; "": not told */
         char *battery, *link; /* "": not told */
     } fleet;
-    struct trib_sim_link device_link, edge_link;
+    struct trib_sim_link device_link, inner_link, edge_link;
     struct {
         char *kind;
         double share;

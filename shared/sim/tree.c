@@ -115,6 +115,7 @@ static enum trib_status make_roles(struct trib_sim *sim, size_t index, struct tr
 
 enum trib_status trib_sim_node_open(struct trib_sim *sim, size_t index, struct trib_error *err) {
     struct sim_node *node = &sim->nodes[index];
+    trib_alloc_huge_pages(&sim->heap_end);
     /* The ring as the programs' default; a rule that mixes goes back to increments so far. */
     struct trib_state_limits limits = {.ring_bytes = node->role == TRIB_ROLE_DEVICE ? 0 : (size_t)64 << 20,
                                        .terms = sim->terms};

@@ -14,7 +14,6 @@ enum {
     AHEAD_LEAST = 8,         /* ... and so many in any case, a worker */
     PRETEND_WEIGHT = 100,
     COMPLAINTS = 5,
-    SHARDS_MOST = 4, /* as a node has */
     /* Failures in a row after which the run is given up. */
     FAILURES_A_DEVICE = 10,
     FAILURES_LEAST = 100,
@@ -295,7 +294,7 @@ static enum trib_status open_shards(struct trib_sim *sim, struct trib_error *err
     bool wanted =
         combines(sim->plan.cloud_rule, TRIB_TIER_CLOUD) || combines(sim->plan.edge_rule, TRIB_TIER_EDGE);
     if (!wanted || threads == 1) return TRIB_OK;
-    return trib_shards_new(threads < SHARDS_MOST ? threads : SHARDS_MOST, &sim->shards, err);
+    return trib_shards_new(threads < TRIB_SHARDS_COMMIT ? threads : TRIB_SHARDS_COMMIT, &sim->shards, err);
 }
 
 enum trib_status trib_sim_work_open(struct trib_sim *sim, struct trib_error *err) {

@@ -78,12 +78,14 @@ void trib_state_void(struct trib_state *state, bool held) {
     if (state->role != TRIB_ROLE_CLOUD) state->total.void_samples += state->gathered.samples;
     for (size_t i = 0; i < state->pending_count; i++) {
         state->total.void_samples += state->pending[i].samples;
-        state->peers[state->pending[i].peer].consumed = state->peers[state->pending[i].peer].last;
+        struct trib_peer *peer = &state->peers[state->pending[i].peer];
+        trib_state_consume(state, peer, peer->last);
     }
     trib_state_drop_pending(state);
     trib_rule_note_commit(&state->memory, false);
     trib_state_drop_caches(state);
     state->gathered = (struct trib_gathered){.since_ms = state->now_ms};
+    trib_hops_clear(state);
     state->generation++;
     size_t n = trib_state_parameters(state);
     if (state->A != NULL) memset(state->A, 0, n * sizeof *state->A);
@@ -176,6 +178,7 @@ static enum trib_status apply_peer(struct trib_state *state, const struct trib_r
     if (peer->incarnation != record->incarnation) {
         peer->incarnation = record->incarnation;
         peer->last = peer->consumed = peer->applied = 0;
+        peer->touched = state->publications;
         peer->verdict_count = 0;
     }
     peer->kind = record->kind_of_peer;

@@ -83,7 +83,7 @@ static enum trib_status supersede(struct trib_state *state, const struct trib_re
         return damaged(err, record, "it replaces another update than the one that is pending");
     size_t at = (size_t)(older - state->pending);
     state->total.void_samples += older->samples;
-    peer->consumed = judged_before;
+    trib_state_consume(state, peer, judged_before);
     trib_state_release_pending(&state->pending[at]);
     state->pending_count--;
     memmove(&state->pending[at], &state->pending[at + 1],
@@ -124,6 +124,8 @@ static enum trib_status accept(struct trib_state *state, const struct trib_recor
     peer->weight = record->weight;
     peer->region = trib_rec_has(record, REGION) ? record->region : record->weight;
     peer->answered = record->base_version + 1;
+    if (trib_hops_take(state, record) != TRIB_OK)
+        return trib_fail(err, TRIB_NOMEM, "out of memory for an update");
     state->gathered.below_updates += record->below_updates;
     state->gathered.below_up_bytes += record->below_up_bytes;
     state->gathered.below_down_bytes += record->below_down_bytes;
@@ -168,7 +170,7 @@ enum trib_status trib_apply_verdict(struct trib_state *state, struct trib_record
     if (refusal_of(record->reason) != TRIB_RULE_TAKEN)
         note_rule(state, record, peer, refusal_of(record->reason));
     state->total.refused++;
-    if (pending_of(state, peer) == NULL) peer->consumed = peer->last;
+    if (pending_of(state, peer) == NULL) trib_state_consume(state, peer, peer->last);
     return TRIB_OK;
 }
 
@@ -215,7 +217,7 @@ static void settle_pending(struct trib_state *state) {
     for (size_t i = 0; i < state->pending_count; i++) {
         const struct trib_pending *p = &state->pending[i];
         struct trib_peer *peer = &state->peers[p->peer];
-        peer->consumed = peer->last;
+        trib_state_consume(state, peer, peer->last);
         g->updates++;
         g->samples += p->samples;
         g->loss += (double)p->loss * (double)p->samples;
@@ -251,6 +253,7 @@ enum trib_status trib_apply_commit(struct trib_state *state, struct trib_record 
         if (status != TRIB_OK) return status;
     }
     state->gathered.below_updates += state->pending_count;
+    trib_hops_commit(state, record);
     state->gathered.commits++;
     settle_pending(state);
     trib_rule_note_commit(&state->memory, trib_rule_optimises(state->rule));
@@ -338,8 +341,9 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
     }
     if (!trib_chain_publish(&state->chain, record, trib_blob_size(record->payload)))
         return trib_fail(err, TRIB_NOMEM, "out of memory to chain a publication");
-    state->seed_published = exact && state->seed_held && state->commits == 0 && state->held_count == 0 &&
-                            state->gathered.updates == 0;
+    if (exact)
+        state->seed_published =
+            state->seed_held && state->commits == 0 && state->held_count == 0 && state->gathered.updates == 0;
     struct trib_base base = {.version = record->version,
                              .commits = state->commits,
                              .origin = state->parent_version,
@@ -350,6 +354,6 @@ enum trib_status trib_apply_publish(struct trib_state *state, struct trib_record
         return trib_fail(err, TRIB_NOMEM, "out of memory to publish");
     state->published = record->version;
     state->published_ms = state->now_ms;
-    for (size_t i = 0; i < state->peer_count; i++) state->peers[i].applied = state->peers[i].consumed;
+    state->publications++; /* what is consumed is applied */
     return TRIB_OK;
 }

@@ -36,6 +36,15 @@ static void subtract(struct trib_state *state, const struct trib_codec *codec,
     trib_decoder_add(&decoder, n, -1.0f, state->own);
 }
 
+/* *out stays NULL for an empty list. */
+static enum trib_status copied(const struct trib_u64s *list, struct trib_u64s **out) {
+    if (list->count == 0) return TRIB_OK;
+    *out = trib_alloc(sizeof **out);
+    if (*out == NULL) return TRIB_NOMEM;
+    **out = *list;
+    return TRIB_OK;
+}
+
 enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record *record,
                                     struct trib_error *err) {
     if (record->number != state->next_number || state->held_count == TRIB_HELD_MAX || record->payload == NULL)
@@ -46,15 +55,18 @@ enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record
     const struct trib_codec *codec = trib_ladder_codec(state->ladder_out, rung);
     bool replayed = state->role == TRIB_ROLE_DEVICE && !state->gathered_here;
     struct trib_plain plain;
-    struct trib_u64s *histogram = NULL;
-    if (trib_state_room_held(state, state->held_count + 1) != TRIB_OK ||
-        (record->histogram.count > 0 && (histogram = trib_alloc(sizeof *histogram)) == NULL))
-        return trib_fail(err, TRIB_NOMEM, "out of memory for an update");
-    if (histogram != NULL) *histogram = record->histogram;
-    enum trib_status status = trib_plain_open(codec, trib_blob_data(record->payload),
-                                              trib_blob_size(record->payload), n, &plain, err);
+    struct trib_u64s *histogram = NULL, *hops = NULL;
+    enum trib_status status = trib_state_room_held(state, state->held_count + 1);
+    if (status == TRIB_OK) status = copied(&record->histogram, &histogram);
+    if (status == TRIB_OK) status = copied(&record->hops, &hops);
+    if (status != TRIB_OK)
+        (void)trib_fail(err, status, "out of memory for an update");
+    else
+        status = trib_plain_open(codec, trib_blob_data(record->payload), trib_blob_size(record->payload), n,
+                                 &plain, err);
     if (status != TRIB_OK) {
         trib_free(histogram);
+        trib_free(hops);
         return status;
     }
     if (replayed) /* what it was made of is not recorded: nothing is known to be left of it */
@@ -76,6 +88,7 @@ enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record
                                .below_down_bytes = record->below_down_bytes,
                                .below_raw_bytes = record->below_raw_bytes,
                                .histogram = histogram,
+                               .hops = hops,
                                .rung = rung,
                                .payload = trib_blob_ref(record->payload),
                                .plain = plain};
@@ -90,6 +103,7 @@ enum trib_status trib_apply_forward(struct trib_state *state, struct trib_record
         state->role == TRIB_ROLE_EDGE ? state->gathered.samples : record->samples;
     memset(&state->gathered, 0, offsetof(struct trib_gathered, histogram.items));
     state->gathered.since_ms = state->now_ms;
+    trib_hops_clear(state);
     return TRIB_OK;
 }
 
@@ -156,12 +170,12 @@ static enum trib_status add_increments(struct trib_state *state, const struct tr
 static enum trib_status replace_model(struct trib_state *state, const struct trib_record *record,
                                       struct trib_error *err) {
     size_t n = trib_state_parameters(state), bytes = trib_blob_size(record->payload);
-    state->seed_held = record->model_kind == TRIB_MODEL_SEED;
+    state->seed_held = record->model_kind == TRIB_MODEL_SEED && record->payload == NULL;
     switch (record->model_kind) {
     case TRIB_MODEL_SEED:
         trib_schema_draw(&state->schema, record->seed, state->G);
         state->seed = record->seed;
-        return TRIB_OK;
+        return record->payload == NULL ? TRIB_OK : add_increments(state, record, err);
     case TRIB_MODEL_SNAPSHOT:
         if (bytes != n * sizeof(float)) return damaged(err, record, "a snapshot of the wrong size");
         memcpy(state->G, trib_blob_data(record->payload), bytes);

@@ -93,6 +93,21 @@ static void put_origins(struct lines *l) {
     trib_buf_append(&l->text, "\n", 1);
 }
 
+static void put_hops(struct lines *l) {
+    const struct trib_u64s *h = &l->record->hops;
+    for (size_t i = 0; i < h->count; i++) {
+        bool first = i % TRIB_HOP_NUMBERS == 0, last = (i + 1) % TRIB_HOP_NUMBERS == 0;
+        trib_buf_printf(&l->text, "%s%" PRIu64 "%s",
+                        i == 0  ? "[["
+                        : first ? "["
+                                : "",
+                        h->items[i],
+                        i + 1 == h->count ? "]]\n"
+                        : last            ? "],"
+                                          : ",");
+    }
+}
+
 bool trib_chain_verdict(struct trib_chain *chain, const struct trib_record *r) {
     chain->verdicts++;
     if (chain->format < 2) return true;
@@ -129,6 +144,7 @@ bool trib_chain_verdict(struct trib_chain *chain, const struct trib_record *r) {
     if (chain->format >= 3) {
         PUT(&l, put_float, EFFECT, effect);
         PUT(&l, put_float, DIVERGENCE, divergence);
+        if (trib_rec_has(r, HOPS)) put_hops(&l); /* below edges of edges alone */
     }
     return end(&l, chain->verdict, chain->verdict);
 }

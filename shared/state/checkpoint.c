@@ -13,8 +13,9 @@
 /* 2: the chain over the ledger has more than its newest digest
  * 3: what a device keeps from update to update; what rules remember, buffers of updates that are kept apart
  * 4: effects on the held-out loss, what participants tell of their labels
+ * 5: an edge's hops below
  */
-enum { CHECKPOINT_FORMAT = 4 };
+enum { CHECKPOINT_FORMAT = 5 };
 static const char MAGIC[8] = "TRIBCKPT";
 
 struct archive {
@@ -139,15 +140,24 @@ static size_t payload_limit(const struct trib_state *state) {
     return (trib_state_parameters(state) + 1024) * 64;
 }
 
-static void held_histogram(struct archive *ar, struct trib_u64s **histogram) {
+/* A list that is NULL where it is empty. */
+static void owned_list(struct archive *ar, struct trib_u64s **owned) {
     struct trib_u64s list = {.count = 0};
-    if (*histogram != NULL) list = **histogram;
+    if (*owned != NULL) list = **owned;
     u64s(ar, &list);
     if (!reading(ar) || ar->status != TRIB_OK || list.count == 0) return;
-    if ((*histogram = trib_alloc(sizeof list)) != NULL)
-        **histogram = list;
+    if ((*owned = trib_alloc(sizeof list)) != NULL)
+        **owned = list;
     else
         fail(ar, TRIB_NOMEM, "out of memory");
+}
+
+static void hops(struct archive *ar, const struct trib_state *state, struct trib_u64s **list) {
+    if (ar->format < 5 || state->role != TRIB_ROLE_EDGE) return;
+    owned_list(ar, list);
+    if (*list != NULL &&
+        ((*list)->count % TRIB_HOP_NUMBERS != 0 || (*list)->count > TRIB_HOPS_MAX * TRIB_HOP_NUMBERS))
+        fail(ar, TRIB_CORRUPT, "a list of hops that is none");
 }
 
 static void held_forwards(struct archive *ar, struct trib_state *state) {
@@ -169,7 +179,8 @@ static void held_forwards(struct archive *ar, struct trib_state *state) {
         bytes(ar, h->base_digest, sizeof h->base_digest);
         flag(ar, &h->base_digest_known);
         flag(ar, &h->acknowledged);
-        held_histogram(ar, &h->histogram);
+        owned_list(ar, &h->histogram);
+        hops(ar, state, &h->hops);
         size_t rungs = ar->status == TRIB_OK ? trib_ladder_count(state->ladder_out) : 1;
         if (rungs > 1) size(ar, &h->rung, rungs - 1);
         blob(ar, &h->payload, payload_limit(state));
@@ -274,7 +285,8 @@ static void pending(struct archive *ar, struct trib_state *state) {
 static void bases(struct archive *ar, struct trib_state *state) {
     state->bases = array(ar, state->bases, &state->base_count, &state->base_capacity, sizeof *state->bases,
                          TRIB_BASES_KEPT);
-    size_t increment_bytes = 0, rungs = ar->status == TRIB_OK ? trib_ladder_count(state->ladder_pub) : 1;
+    size_t increments = 0, increment_bytes = 0,
+           rungs = ar->status == TRIB_OK ? trib_ladder_count(state->ladder_pub) : 1;
     for (size_t i = 0; i < state->base_count; i++) {
         struct trib_base *b = &state->bases[i];
         u64(ar, &b->version);
@@ -283,9 +295,15 @@ static void bases(struct archive *ar, struct trib_state *state) {
         bytes(ar, b->chain, sizeof b->chain);
         if (rungs > 1) size(ar, &b->rung, rungs - 1);
         blob(ar, &b->increment, payload_limit(state));
+        if (b->increment != NULL)
+            increments++;
+        else if (increments > 0)
+            fail(ar, TRIB_CORRUPT, "increments with a gap");
         increment_bytes += trib_blob_size(b->increment);
     }
-    if (reading(ar)) state->increment_bytes = increment_bytes;
+    if (!reading(ar)) return;
+    state->increment_count = increments;
+    state->increment_bytes = increment_bytes;
 }
 
 static void verdicts(struct archive *ar, struct trib_peer *p) {
@@ -357,10 +375,12 @@ static void labels(struct archive *ar, struct trib_state *state, struct trib_pee
         fail(ar, TRIB_NOMEM, "out of memory");
 }
 
-static void peer(struct archive *ar, struct trib_peer *p) {
-    uint64_t *numbers[] = {&p->incarnation, &p->kind,   &p->last,     &p->consumed,          &p->applied,
+static void peer(struct archive *ar, const struct trib_state *state, struct trib_peer *p) {
+    uint64_t applied = trib_peer_applied(state, p);
+    uint64_t *numbers[] = {&p->incarnation, &p->kind,   &p->last,     &p->consumed,          &applied,
                            &p->weight,      &p->region, &p->answered, &p->forward_generation};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) u64(ar, numbers[i]);
+    if (reading(ar)) p->applied = applied; /* touched is 0, as publications are */
     size_t known = ar->format >= 4   ? sizeof p->rules
                    : ar->format == 3 ? offsetof(struct trib_rule_peer, effect)
                                      : 0;
@@ -396,7 +416,7 @@ static void peers(struct archive *ar, struct trib_state *state) {
                 return;
             }
         }
-        peer(ar, p);
+        peer(ar, state, p);
         labels(ar, state, p);
         cache(ar, state, p);
     }
@@ -516,6 +536,7 @@ static enum trib_status run(struct archive *ar, struct trib_state *state) {
     parents(ar, state);
     memory(ar, &state->memory, state->role == TRIB_ROLE_DEVICE);
     gathered(ar, &state->gathered, state->role == TRIB_ROLE_EDGE);
+    hops(ar, state, &state->hops);
     pending(ar, state);
     bases(ar, state);
     peers(ar, state);

@@ -11,6 +11,8 @@ void trib_state_drop_held(struct trib_state *state, size_t i);
 /* Device: what it keeps from update to update goes. */
 void trib_state_drop_local(struct trib_state *state);
 void trib_state_drop_increments(struct trib_state *state);
+/* The highest number of a peer that was committed, refused or voided. */
+void trib_state_consume(const struct trib_state *state, struct trib_peer *peer, uint64_t number);
 /* Frees everything that belongs to a run: vectors, peers, bases, held forwards, plan, schema. */
 void trib_state_clear_run(struct trib_state *state);
 enum trib_status trib_state_add_base(struct trib_state *state, const struct trib_base *base) TRIB_MUST_USE;
@@ -50,6 +52,13 @@ size_t trib_label_shares(const struct trib_u64s *told, uint32_t shares[TRIB_U64S
 /* What a participant tells from now on. */
 enum trib_status trib_state_put_labels(struct trib_state *state, struct trib_peer *peer,
                                        const uint32_t *shares, size_t count) TRIB_MUST_USE;
+
+/* ---- hops.c ---- */
+/* Before `gathered` has what an accepted update, or a commit, adds to below_...; and when that is zero again.
+ */
+enum trib_status trib_hops_take(struct trib_state *state, const struct trib_record *record) TRIB_MUST_USE;
+void trib_hops_commit(struct trib_state *state, const struct trib_record *record);
+void trib_hops_clear(struct trib_state *state);
 
 /* ---- series.c ---- */
 /* An accepted update becomes the last one of the participant at this index in peers. Takes *own_codec. */

@@ -127,7 +127,7 @@ static void queue_log(struct trib_outbox *outbox, const struct trib_record *reco
 
 void trib_outbox_event(struct trib_outbox *outbox, struct trib_state *state, uint64_t now_ms, bool ledger,
                        enum trib_level level, const char *event, const char *fmt, ...) {
-    char text[512];
+    char text[2048];
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);

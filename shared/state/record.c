@@ -76,6 +76,7 @@ const struct trib_field trib_record_fields[] = {
     LIST(LABELS, labels),
     F32(EFFECT, effect),
     F32(DIVERGENCE, divergence),
+    LIST(HOPS, hops),
 };
 const size_t trib_record_field_count = sizeof trib_record_fields / sizeof trib_record_fields[0];
 _Static_assert(sizeof trib_record_fields / sizeof trib_record_fields[0] == TRIB_R_END - 1,

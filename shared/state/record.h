@@ -31,6 +31,10 @@ enum trib_record_kind {
     TRIB_REC_KINDS
 };
 
+/* A hop in a list of hops: updates, bytes up, bytes down, and what went up as f32. Below an edge are at most
+ * so many; where there are more, its own links and those below them are one. */
+enum { TRIB_HOP_NUMBERS = 4, TRIB_HOPS_MAX = 8 };
+
 /* All fields of all kinds; which are there is in `present`. */
 struct trib_record {
     uint8_t kind;
@@ -103,7 +107,9 @@ struct trib_record {
     struct trib_u64s labels; /* 59: VERDICT: what its participant tells of its labels from now on, samples of
                                 each class; empty: nothing. Absent: the same as before */
     float effect; /* 60: VERDICT: cosine with the descent of the held-out loss; cloud, where it is known */
-    float divergence; /* 61: VERDICT: KL of its participant's labels from all that were told, in nats */
+    float divergence;      /* 61: VERDICT: KL of its participant's labels from all that were told, in nats */
+    struct trib_u64s hops; /* 62: FORWARD VERDICT: of what 24 to 27 sum up, the part of each hop, from the
+                              devices' up, TRIB_HOP_NUMBERS numbers a hop; absent: there is one */
     struct trib_blob
         *payload; /* VERDICT, PUBLISH, FORWARD, PARENT, START, ROLLBACK; one reference, or NULL */
 };
@@ -169,6 +175,7 @@ enum {
     TRIB_R_LABELS,
     TRIB_R_EFFECT,
     TRIB_R_DIVERGENCE,
+    TRIB_R_HOPS,
     TRIB_R_END
 };
 #define trib_rec_set(rec, KEY, field, value)                                                                 \

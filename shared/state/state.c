@@ -34,6 +34,7 @@ void trib_state_drop_held(struct trib_state *state, size_t i) {
     trib_plain_release(&state->held[i].plain);
     trib_blob_unref(&state->held[i].payload);
     trib_free(state->held[i].histogram);
+    trib_free(state->held[i].hops);
     memmove(&state->held[i], &state->held[i + 1], (state->held_count - i - 1) * sizeof state->held[0]);
     if (--state->held_count > 0) return;
     trib_free(state->held); /* most of the time a device holds none */
@@ -42,7 +43,13 @@ void trib_state_drop_held(struct trib_state *state, size_t i) {
 
 void trib_state_drop_increments(struct trib_state *state) {
     for (size_t i = 0; i < state->base_count; i++) trib_blob_unref(&state->bases[i].increment);
-    state->increment_bytes = 0;
+    state->increment_count = state->increment_bytes = 0;
+}
+
+void trib_state_consume(const struct trib_state *state, struct trib_peer *peer, uint64_t number) {
+    peer->applied = trib_peer_applied(state, peer);
+    peer->touched = state->publications;
+    peer->consumed = number;
 }
 
 void trib_state_drop_caches(struct trib_state *state) {
@@ -109,6 +116,8 @@ void trib_state_clear_run(struct trib_state *state) {
     state->pending = NULL;
     state->pending_count = state->pending_capacity = 0;
     drop_peers(state);
+    trib_free(state->hops);
+    state->hops = NULL;
     if (state->P_lent != NULL) state->P = NULL; /* whoever lets go last frees it */
     trib_blob_unref(&state->P_lent);
     trib_state_drop_local(state);
@@ -168,6 +177,18 @@ const struct trib_base *trib_state_base(const struct trib_state *state, uint64_t
     return low < state->base_count && state->bases[low].version == version ? &state->bases[low] : NULL;
 }
 
+const struct trib_base *trib_state_seed_base(const struct trib_state *state) {
+    if (!state->seed_published || state->increment_count >= state->base_count) return NULL;
+    return &state->bases[state->base_count - 1 - state->increment_count];
+}
+
+static void drop_oldest_increment(struct trib_state *state) {
+    struct trib_blob **increment = &state->bases[state->base_count - state->increment_count--].increment;
+    state->increment_bytes -= trib_blob_size(*increment);
+    state->seed_published = false;
+    trib_blob_unref(increment);
+}
+
 /* Increments that cost more than a snapshot are of no use to any child, and those that cost nearly as much of
  * little; a mixing rule goes back to them though. */
 static void trim_increments(struct trib_state *state) {
@@ -175,19 +196,14 @@ static void trim_increments(struct trib_state *state) {
     size_t snapshot = trib_state_parameters(state) * sizeof(float), limit = state->limits.ring_bytes;
     if (limit == 0) limit = snapshot;
     if (!mixing && limit > snapshot / 4 * 3) limit = snapshot / 4 * 3;
-    for (size_t i = 0; i < state->base_count && state->increment_bytes > limit; i++) {
-        state->increment_bytes -= trib_blob_size(state->bases[i].increment);
-        trib_blob_unref(&state->bases[i].increment);
-    }
+    while (state->increment_bytes > limit) drop_oldest_increment(state);
 }
 
 enum trib_status trib_state_add_base(struct trib_state *state, const struct trib_base *base) {
     if (state->base_count == TRIB_BASES_KEPT) {
         size_t drop = TRIB_BASES_KEPT / 4;
-        for (size_t i = 0; i < drop; i++) {
-            state->increment_bytes -= trib_blob_size(state->bases[i].increment);
-            trib_blob_unref(&state->bases[i].increment);
-        }
+        while (state->increment_count > TRIB_BASES_KEPT - drop) drop_oldest_increment(state);
+        state->seed_published = false;
         state->base_count -= drop;
         memmove(state->bases, state->bases + drop, state->base_count * sizeof *state->bases);
     }
@@ -201,6 +217,7 @@ enum trib_status trib_state_add_base(struct trib_state *state, const struct trib
     state->bases[state->base_count] = *base;
     (void)trib_blob_ref(base->increment);
     state->base_count++;
+    if (base->increment != NULL) state->increment_count++;
     state->increment_bytes += trib_blob_size(base->increment);
     trim_increments(state);
     return TRIB_OK;

@@ -67,6 +67,7 @@ struct trib_held {
     uint64_t payload_crc;
     uint64_t below_updates, below_up_bytes, below_down_bytes, below_raw_bytes;
     struct trib_u64s *histogram; /* owned; NULL: empty, as every device's is */
+    struct trib_u64s *hops;      /* owned; the part of each hop in below_...; NULL: there is one hop */
     size_t rung;                 /* of the state's ladder_out: the payload's codec */
     struct trib_blob *payload;
     struct trib_plain plain; /* of the payload: what the model is computed with */
@@ -93,10 +94,12 @@ struct trib_verdict_kept {
 struct trib_peer {
     char identity[TRIB_NAME_MAX + 1];
     uint64_t incarnation;
-    uint64_t kind;               /* enum trib_child_kind */
-    uint64_t last;               /* highest number judged */
-    uint64_t consumed;           /* highest number committed, refused or voided, and none below it pending */
-    uint64_t applied;            /* consumed, as of the published version */
+    uint64_t kind;     /* enum trib_child_kind */
+    uint64_t last;     /* highest number judged */
+    uint64_t consumed; /* highest number committed, refused or voided, and none below it pending */
+    /* consumed, as of the published version (trib_peer_applied): if that has changed since the publication
+     * whose count `touched` is, it was `applied` */
+    uint64_t applied, touched;
     uint64_t weight, region;     /* of its newest accepted update */
     uint64_t forward_generation; /* the forward that already counts its weight */
     uint64_t answered;           /* base of its newest accepted update, of any incarnation, plus 1; 0: none */
@@ -197,6 +200,8 @@ struct trib_state {
         uint64_t void_samples;      /* voided here: refused forwards, fences, restores */
     } total;
     struct trib_gathered gathered;
+    struct trib_u64s *hops; /* owned; edge: the part of each hop in gathered.below_..., from the devices' up,
+                               its own links last; NULL: no edge below was heard of */
 
     /* what it gathers with */
     float *A;
@@ -217,15 +222,17 @@ struct trib_state {
     struct trib_blob *P_lent; /* P as a payload, which then owns it; NULL: it was never lent. Not in
                                  checkpoints */
     bool exact_next;     /* the next publication is exact: nothing published yet, or a fence was crossed */
-    uint64_t seed;       /* meaningful where seed_held */
-    bool seed_published; /* P is exactly version 0, drawn from seed */
+    uint64_t seed;       /* meaningful where seed_held or seed_published */
+    bool seed_published; /* the newest exact publication is version 0, drawn from seed, and all increments
+                            since then are kept */
     uint64_t published;  /* the newest published version; meaningful when base_count > 0 */
     uint8_t published_digest[TRIB_DIGEST_BYTES]; /* full digest of P, where it was computed */
     bool published_digest_known;
     uint64_t published_ms;
+    uint64_t publications; /* since it was opened; see trib_peer. Not in checkpoints */
     size_t base_count, base_capacity;
-    struct trib_base *bases; /* ascending versions */
-    size_t increment_bytes;  /* of the increments kept */
+    struct trib_base *bases;                 /* ascending versions */
+    size_t increment_count, increment_bytes; /* the increments kept: of so many newest bases */
     size_t peer_count, peer_capacity;
     struct trib_peer *peers;
     uint64_t *labels; /* owned: sums of what peers told, for TRIB_U64S_MAX classes; NULL: nobody did. Not in
@@ -300,6 +307,8 @@ struct trib_peer *trib_state_peer(const struct trib_state *state, const char *id
                                   size_t bytes); /* or NULL */
 /* The published version, or NULL: never published, or too long ago. */
 const struct trib_base *trib_state_base(const struct trib_state *state, uint64_t version);
+/* The published version that is drawn from `seed`, from which increments lead to the newest one; or NULL. */
+const struct trib_base *trib_state_seed_base(const struct trib_state *state);
 /* If this participant told these labels (samples of each class; at least one, together below 2^53): are they
  * others than those that are kept of it? And the KL divergence of its shares, smoothed by one sample a class,
  * from the mean of the shares of all that told theirs, this one among them: from 0 to ln(how many), in nats.
@@ -307,11 +316,17 @@ const struct trib_base *trib_state_base(const struct trib_state *state, uint64_t
 bool trib_state_labels_differ(const struct trib_peer *peer, const struct trib_u64s *labels);
 double trib_state_divergence(const struct trib_state *state, const struct trib_peer *peer,
                              const struct trib_u64s *labels);
+/* The highest number of a participant that the published version has, or that will never be in any. */
+static inline uint64_t trib_peer_applied(const struct trib_state *state, const struct trib_peer *peer) {
+    return peer->touched == state->publications ? peer->applied : peer->consumed;
+}
 /* The verdict given for a number, or NULL. */
 const struct trib_verdict_kept *trib_peer_verdict(const struct trib_peer *peer, uint64_t number);
 bool trib_peer_is_retired(const struct trib_peer *peer, uint64_t incarnation);
 /* Adds (origin, samples) to a histogram; when it is full, the two oldest origins become one. */
 void trib_histogram_add(struct trib_u64s *histogram, uint64_t origin, uint64_t samples);
+/* Do the parts of hops add up to these sums, hop by hop from the devices' up? */
+bool trib_hops_add_up(const struct trib_u64s *hops, const uint64_t sums[TRIB_HOP_NUMBERS]);
 /* Halves what a histogram holds until that is at most so many samples; returns how many it is then. */
 uint64_t trib_histogram_fit(struct trib_u64s *histogram, uint64_t most);
 /* The newest origin that is not above the sample-weighted mean; 0 when empty. */

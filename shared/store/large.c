@@ -36,6 +36,14 @@ static bool write_piece(void *owner, size_t at, const void *data, size_t bytes) 
     return file_write(&trib_file_real, large->fd, &part, 1, HEAD_BYTES + at, large->path, NULL) == TRIB_OK;
 }
 
+/* What was read of it stays in the kernel's cache as long as that has room. */
+static void rest(void *owner) {
+    const struct large *large = owner;
+    (void)madvise(large->map, large->bytes, MADV_DONTNEED);
+}
+
+static const struct trib_blob_file in_store = {.write = write_piece, .rest = rest, .release = release};
+
 /* With its blocks: a page of the mapping that the disk has no room for would be a signal, not an error. */
 static bool make(struct large *large) {
     large->fd = open(large->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
@@ -58,7 +66,7 @@ struct trib_blob *trib_large_new(const char *store_path, size_t bytes) {
     (void)path_join(large->folder, above, "segments");
     (void)numbered_path(large->path, large->folder, trib_random_u64(), ".large");
     struct trib_blob *blob =
-        make(large) ? trib_blob_wrap_file(large->map + HEAD_BYTES, bytes, write_piece, release, large) : NULL;
+        make(large) ? trib_blob_wrap_file(large->map + HEAD_BYTES, bytes, &in_store, large) : NULL;
     if (blob == NULL) release(large);
     return blob;
 }
@@ -75,6 +83,5 @@ enum trib_status large_adopt(const struct trib_blob *blob, struct iovec *headers
     if (status != TRIB_OK) return status;
     if (rename(large->path, path) != 0) return trib_fail_errno(err, "cannot rename %s", large->path);
     atomic_store(&large->adopted, true);
-    (void)madvise(large->map, large->bytes, MADV_DONTNEED); /* whoever reads on reads from the file */
     return TRIB_OK;
 }

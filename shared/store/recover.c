@@ -232,3 +232,16 @@ enum trib_status trib_store_checkpoints(struct trib_store *store,
     (void)sqlite3_finalize(stmt);
     return status;
 }
+
+static enum trib_status note_bytes(void *ctx, const struct trib_store_checkpoint *it,
+                                   struct trib_error *err) {
+    (void)err;
+    *(uint64_t *)ctx = it->bytes;
+    return TRIB_OK;
+}
+
+enum trib_status trib_store_checkpoint_bytes(struct trib_store *store, uint64_t *out,
+                                             struct trib_error *err) {
+    *out = 0;
+    return trib_store_checkpoints(store, note_bytes, out, err);
+}

@@ -170,6 +170,25 @@ enum trib_status trib_store_replay(struct trib_store *store, uint64_t from, uint
 
 /* ---- checkpoints ---- */
 
+/* What was written since the last checkpoint, and the size of that. */
+struct trib_store_since {
+    uint64_t records, bytes; /* bytes of payloads */
+    uint64_t checkpoint_bytes;
+};
+/* Is it time for the next one, after so many records or bytes? Of a large model a checkpoint would be more
+ * than what it saves: then it waits until it is not. */
+static inline bool trib_store_checkpoint_due(const struct trib_store_since *since, uint64_t records,
+                                             uint64_t bytes) {
+    return since->records >= records || (since->bytes >= bytes && since->bytes >= since->checkpoint_bytes);
+}
+/* Another record: in `since`. */
+static inline void trib_store_since_record(struct trib_store_since *since, const struct trib_record *record) {
+    since->records++;
+    since->bytes += trib_blob_size(record->payload);
+}
+/* The checkpoint in force, whose content has so many bytes, or 0: there is none. */
+enum trib_status trib_store_checkpoint_bytes(struct trib_store *store, uint64_t *out,
+                                             struct trib_error *err) TRIB_MUST_USE;
 /* A checkpoint of the state after `position`, which must be written already. Fill the sink, then commit or
  * abort; records may be written in between. Only one at a time. Commit syncs the file, then in one
  * transaction makes it the checkpoint and deletes what keep_checkpoints does not ask for: older checkpoints,

@@ -2,6 +2,7 @@
 
 #include "shared/codec/specs.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static const uint8_t magic[4] = {'T', 'R', 'I', 'B'};
@@ -60,7 +61,7 @@ const struct trib_field trib_msg_fields[] = {
     BIN(TO_DIGEST, to_digest),
     U64(APPLIED, applied),
     U64(FENCE, fence),
-    LIST(INCREMENTS, increments),
+    LIST(PARTS, parts),
     U64(SEED, seed),
     BIN(FULL_DIGEST, full_digest),
     UPTO(VERDICT, verdict, UINT8_MAX),
@@ -96,7 +97,8 @@ const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
                     BIT(NAME) | BIT(INCARNATION) | BIT(NEXT_NUMBER) | BIT(PROTOCOL_MIN) | BIT(PROTOCOL_MAX) |
                         BIT(KIND),
                     BIT(HELD_VERSION) | BIT(HELD_DIGEST) | BIT(BUILD) | BIT(FINGERPRINT) | BIT(CODECS) |
-                        BIT(PARENT_INCARNATION) | BIT(REGION) | BIT(SUBSCRIBE) | REPORT,
+                        BIT(PARENT_INCARNATION) | BIT(REGION) | BIT(SUBSCRIBE) | BIT(BASE_VERSION) |
+                        BIT(BASE_DIGEST) | REPORT,
                     false},
     [TRIB_WELCOME] = {"WELCOME",
                       BIT(SESSION) | BIT(INCARNATION) | BIT(LAST_NUMBER) | BIT(CREDIT) | BIT(PLAN) |
@@ -106,13 +108,12 @@ const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
                    BIT(HELD_VERSION) | BIT(HELD_DIGEST) | BIT(CREDIT) | BIT(RATE) | REPORT, false},
     [TRIB_MODEL] = {"MODEL",
                     BIT(SESSION) | BIT(KIND) | BIT(TO_VERSION) | BIT(TO_DIGEST) | BIT(APPLIED) | BIT(FENCE),
-                    BIT(FROM_VERSION) | BIT(FROM_DIGEST) | BIT(INCREMENTS) | BIT(SEED) | BIT(FULL_DIGEST) |
+                    BIT(FROM_VERSION) | BIT(FROM_DIGEST) | BIT(PARTS) | BIT(SEED) | BIT(FULL_DIGEST) |
                         BIT(CODEC) | OFFER,
                     true},
-    [TRIB_PUSH] = {"PUSH",
-                   BIT(SESSION) | BIT(NUMBER) | BIT(BASE_VERSION) | BIT(SAMPLES) | BIT(WEIGHT) | BIT(STEPS),
-                   BIT(AFTER) | BIT(BASE_DIGEST) | BIT(LOSS) | BIT(CODEC) | BIT(REGION) | BIT(HISTOGRAM) |
-                       BIT(LABELS) | BELOW | OFFER,
+    [TRIB_PUSH] = {"PUSH", BIT(SESSION) | BIT(NUMBER) | BIT(BASE_VERSION) | BIT(SAMPLES) | BIT(STEPS),
+                   BIT(AFTER) | BIT(BASE_DIGEST) | BIT(WEIGHT) | BIT(LOSS) | BIT(CODEC) | BIT(KIND) |
+                       BIT(REASON) | BIT(REGION) | BIT(HISTOGRAM) | BIT(LABELS) | BIT(PARTS) | BELOW | OFFER,
                    true},
     [TRIB_ACK] = {"ACK", BIT(SESSION) | BIT(NUMBER) | BIT(VERDICT),
                   BIT(STALENESS) | BIT(REASON) | BIT(APPLIED_WEIGHT) | BIT(CREDIT), false},
@@ -130,7 +131,7 @@ const struct trib_msg_row trib_msg_rows[TRIB_MSG_TYPES] = {
 /* What a MODEL of a kind must carry besides. */
 static const uint64_t model_required[] = {
     [TRIB_MODEL_CURRENT] = 0,
-    [TRIB_MODEL_INCREMENTS] = BIT(FROM_VERSION) | BIT(FROM_DIGEST) | BIT(INCREMENTS),
+    [TRIB_MODEL_INCREMENTS] = BIT(FROM_VERSION) | BIT(FROM_DIGEST) | BIT(PARTS),
     [TRIB_MODEL_SEED] = BIT(SEED),
     [TRIB_MODEL_SNAPSHOT] = BIT(FULL_DIGEST),
 };
@@ -216,7 +217,8 @@ static enum trib_status check_model(const struct trib_msg *msg, struct trib_erro
 /* What the tables cannot say: fields that depend on each other. */
 static enum trib_status check_fields(const struct trib_msg *msg, struct trib_error *err) {
     uint64_t offer = msg->present & OFFER;
-    if (offer != 0 && offer != OFFER) {
+    /* A payload that comes along with PUSH says itself how long it is. */
+    if (offer == BIT(PAYLOAD_BYTES) || (offer == BIT(PAYLOAD_CRC) && msg->type != TRIB_PUSH)) {
         return trib_fail(err, TRIB_INVALID,
                          "%s has payload_bytes or payload_crc alone, expected both or none",
                          trib_msg_name(msg->type));
@@ -243,7 +245,7 @@ void trib_msg_encode(const struct trib_msg *msg, struct trib_buf *out) {
     TRIB_ASSERT(check_fields(msg, NULL) == TRIB_OK);
     uint8_t preamble[TRIB_PREAMBLE_BYTES] = {0};
     memcpy(preamble, magic, sizeof magic);
-    preamble[4] = msg->version != 0 ? msg->version : TRIB_PROTOCOL_VERSION;
+    preamble[4] = msg->version != 0 ? msg->version : TRIB_PROTOCOL_OLDEST;
     preamble[5] = msg->type;
     trib_buf_append(out, preamble, sizeof preamble);
     trib_fields_encode(trib_msg_fields, trib_msg_field_count, msg, msg->present, out);
@@ -262,10 +264,10 @@ static enum trib_status read_preamble(const uint8_t *frame, size_t bytes, struct
     }
     msg->version = frame[4];
     msg->type = frame[5];
-    if (msg->version != TRIB_PROTOCOL_VERSION) {
+    if (msg->version < TRIB_PROTOCOL_OLDEST || msg->version > TRIB_PROTOCOL_NEWEST) {
         *code = TRIB_CODE_VERSION;
-        return trib_fail(err, TRIB_NEWER, "protocol version %u, this program speaks %d", msg->version,
-                         TRIB_PROTOCOL_VERSION);
+        return trib_fail(err, TRIB_NEWER, "protocol version %u, this program speaks %d to %d", msg->version,
+                         TRIB_PROTOCOL_OLDEST, TRIB_PROTOCOL_NEWEST);
     }
     if (msg->type == 0 || msg->type >= TRIB_MSG_TYPES) {
         *code = TRIB_CODE_TYPE;
@@ -297,7 +299,19 @@ enum trib_status trib_msg_decode(const void *frame, size_t bytes, struct trib_ms
     if (missing != 0) {
         return trib_fail(err, TRIB_INVALID, "%s lacks field %s", row->name, first_field(missing));
     }
+    if (msg->type == TRIB_PUSH && !trib_msg_has(msg, WEIGHT)) msg->weight = msg->samples;
     status = check_fields(msg, err);
     if (status == TRIB_OK) *code = 0;
     return status;
+}
+
+enum trib_status trib_class_check(const char *name, struct trib_error *err) {
+    size_t bytes = strlen(name);
+    bool fine = bytes > 0 && bytes <= TRIB_CLASS_MAX;
+    for (size_t i = 0; i < bytes && fine; i++) fine = isgraph((unsigned char)name[i]) != 0 && name[i] != ',';
+    if (fine) return TRIB_OK;
+    return trib_fail(err, TRIB_INVALID,
+                     "\"%.40s\" is no class: 1 to %d printable ASCII characters without "
+                     "spaces and commas",
+                     name, TRIB_CLASS_MAX);
 }

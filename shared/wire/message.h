@@ -10,7 +10,16 @@
 
 #include <stdbool.h>
 
-enum { TRIB_PROTOCOL_VERSION = 1, TRIB_PREAMBLE_BYTES = 8, TRIB_NAME_MAX = 64, TRIB_CLASS_MAX = 32 };
+enum {
+    TRIB_PROTOCOL_OLDEST = 1, /* that is spoken; a message is in it unless it says another */
+    /* from here on PUSH and MODEL leave out what the other side knows, and a seed may come with increments
+     * (docs/protocol.md, "Versions") */
+    TRIB_PROTOCOL_BRIEF = 2,
+    TRIB_PROTOCOL_NEWEST = TRIB_PROTOCOL_BRIEF,
+    TRIB_PREAMBLE_BYTES = 8,
+    TRIB_NAME_MAX = 64,
+    TRIB_CLASS_MAX = 32
+};
 /* The most that a PUSH may claim: beyond this it is no count of anything, and refused. */
 #define TRIB_CLAIM_MAX       ((uint64_t)1 << 40) /* samples, weight, region, steps, updates below */
 #define TRIB_BELOW_BYTES_MAX ((uint64_t)1 << 50) /* bytes of the hops below */
@@ -88,13 +97,13 @@ struct trib_msg {
     uint64_t session;           /* 1: all but HELLO */
     uint64_t number;            /* 2: PUSH ACK ERROR; CHUNK CREDIT: of the transfer (transfer.h) */
     uint64_t after;             /* 3: PUSH */
-    uint64_t base_version;      /* 4: PUSH */
-    uint8_t base_digest[4];     /* 5: PUSH: first bytes of its chain digest */
+    uint64_t base_version;      /* 4: PUSH; HELLO: of the update that waits for its verdict */
+    uint8_t base_digest[4];     /* 5: PUSH HELLO: first bytes of its chain digest */
     uint64_t samples;           /* 6: PUSH: processed, with repeats */
     uint64_t weight;            /* 7: PUSH: sum of n_k over distinct devices */
     float steps;                /* 8: PUSH */
     float loss;                 /* 9: PUSH: mean training loss */
-    struct trib_text codec;     /* 10: PUSH MODEL: spec, when not the plan's; MODEL: of each increment
+    struct trib_text codec;     /* 10: PUSH MODEL: spec, when not of the plan; MODEL: of each increment
                                    (shared/codec/specs.h) */
     uint64_t payload_bytes;     /* 11: PUSH MODEL: an offer; the payload follows in chunks */
     uint64_t payload_crc;       /* 12: PUSH MODEL: CRC32C of an offered payload */
@@ -114,9 +123,10 @@ struct trib_msg {
     struct trib_text build;                 /* 26: HELLO WELCOME */
     uint8_t fingerprint[TRIB_DIGEST_BYTES]; /* 27: HELLO WELCOME: of the schema; absent: knows none */
     struct trib_text codecs;                /* 28: HELLO: names known, comma-separated */
-    uint64_t kind;                          /* 29: HELLO: enum trib_child_kind; MODEL: enum trib_model_kind */
-    uint64_t parent_incarnation;            /* 30: HELLO: of the parent it last knew */
-    uint64_t last_number;                   /* 31: WELCOME */
+    uint64_t kind;               /* 29: HELLO: enum trib_child_kind; MODEL: enum trib_model_kind; PUSH:
+                                    the codec's place in the plan's auto(...) */
+    uint64_t parent_incarnation; /* 30: HELLO: of the parent it last knew */
+    uint64_t last_number;        /* 31: WELCOME */
     uint64_t credit; /* 32: WELCOME ACK CREDIT: payload bytes granted, in all, in this session; PULL: the
                         largest payload that the child takes in one frame */
     struct trib_text plan;                  /* 33: WELCOME: "name: value" lines */
@@ -129,22 +139,25 @@ struct trib_msg {
     uint8_t to_digest[TRIB_DIGEST_BYTES];   /* 40: MODEL: chain digest */
     uint64_t applied;                       /* 41: MODEL */
     uint64_t fence;                         /* 42: MODEL */
-    struct trib_u64s increments;            /* 43: MODEL: bytes of each increment in the payload */
+    struct trib_u64s parts;                 /* 43: MODEL: bytes of each increment in the payload; PUSH from an
+                                               edge with edges below it, version 2: of what 15 to 18 sum up,
+                                               the part of each hop, from the devices' up: updates, up, down,
+                                               raw, updates, ... */
     uint64_t seed;                          /* 44: MODEL: of version 0 */
     uint8_t full_digest[TRIB_DIGEST_BYTES]; /* 45: MODEL: of P, with snapshots and every 64th version */
     uint64_t verdict;                       /* 46: ACK */
     uint64_t staleness;                     /* 47: ACK */
-    uint64_t reason;                        /* 48: ACK BYE */
-    float applied_weight;                   /* 49: ACK: what it was multiplied by */
-    uint64_t offset;                        /* 50: CHUNK; CREDIT: everything below it has arrived */
-    uint64_t chunk_bytes;                   /* 51: CREDIT: pieces of at most this size */
-    uint64_t window_bytes;                  /* 52: CREDIT: so many bytes beyond offset may be on their way */
-    uint64_t wait_ms;                       /* 53: WAIT ERROR (try again in) */
-    uint64_t code;                          /* 54: ERROR */
-    struct trib_text detail;                /* 55: ERROR: for people */
-    uint64_t token;                         /* 56: PING PONG */
-    uint64_t subscribe;                     /* 57: HELLO: 1: wants ADVANCE for every version */
-    uint64_t accuracy_ppm;                  /* 58: ADVANCE: of the newest evaluated version, for people */
+    uint64_t reason;               /* 48: ACK BYE; PUSH: enum trib_choice, of another codec than before */
+    float applied_weight;          /* 49: ACK: what it was multiplied by */
+    uint64_t offset;               /* 50: CHUNK; CREDIT: everything below it has arrived */
+    uint64_t chunk_bytes;          /* 51: CREDIT: pieces of at most this size */
+    uint64_t window_bytes;         /* 52: CREDIT: so many bytes beyond offset may be on their way */
+    uint64_t wait_ms;              /* 53: WAIT ERROR (try again in) */
+    uint64_t code;                 /* 54: ERROR */
+    struct trib_text detail;       /* 55: ERROR: for people */
+    uint64_t token;                /* 56: PING PONG */
+    uint64_t subscribe;            /* 57: HELLO: 1: wants ADVANCE for every version */
+    uint64_t accuracy_ppm;         /* 58: ADVANCE: of the newest evaluated version, for people */
     struct trib_text device_class; /* 59: HELLO PULL: what kind of device it is, for who trains next */
     uint64_t battery;              /* 60: HELLO PULL: percent */
     uint64_t link;                 /* 61: HELLO PULL: bytes/s of the child's line */
@@ -195,7 +208,7 @@ enum {
     TRIB_F_TO_DIGEST,
     TRIB_F_APPLIED,
     TRIB_F_FENCE,
-    TRIB_F_INCREMENTS,
+    TRIB_F_PARTS,
     TRIB_F_SEED,
     TRIB_F_FULL_DIGEST,
     TRIB_F_VERDICT,
@@ -241,6 +254,8 @@ void trib_msg_encode(const struct trib_msg *msg, struct trib_buf *out);
  * TRIB_NEWER. */
 enum trib_status trib_msg_decode(const void *frame, size_t bytes, struct trib_msg *msg, uint64_t *code,
                                  struct trib_error *err) TRIB_MUST_USE;
+/* A device's class, as options take it. */
+enum trib_status trib_class_check(const char *name, struct trib_error *err);
 const char *trib_msg_name(uint8_t type);         /* "PUSH"; "?" if unknown */
 const char *trib_code_name(uint64_t code);       /* "gap" */
 const char *trib_reason_name(uint64_t reason);   /* "stale" */

@@ -18,10 +18,12 @@ struct bench_result {
     double value, ratio, bar;
     bool upper;
 };
-/* Prints `NAME VALUE UNIT ratio=R limit=LIMITNAME` and keeps it for build/bench.json. A benchmark may report
- * more than one figure. The strings are copied. */
+/* Prints `NAME VALUE UNIT ratio=R limit=LIMITNAME bar=B of=ratio met=yes|no` (three times a dash without a
+ * bar) and keeps it for build/bench.json. A benchmark may report more than one figure: its row in main.c says
+ * which. The strings are copied. */
 void bench_report(struct bench *bench, const struct bench_result *result);
-/* The same, of a figure whose value itself should be `at_least` so much, whatever the ratio to the limit. */
+/* The same, of a figure whose value itself should be `at_least` so much, whatever the ratio to the limit:
+ * of=value. */
 void bench_report_rate(struct bench *bench, const struct bench_result *result, double at_least);
 /* Says why a benchmark did not run here (something is not installed); not a failure. */
 void bench_skip(struct bench *bench, const char *name, const char *why);

@@ -280,7 +280,7 @@ static enum trib_status table_line(const char *spec, struct trib_error *err) {
         trib_codec_add(f.codec, trib_blob_data(f.payload), trib_blob_size(f.payload), f.count, 1.0F, f.y);
         double error = error_of(&f);
         struct bench_race race = bench_race(encode, decode, &f, 9);
-        printf("| `%s` | %.4f | %.2f | %.2f | %.5f |\n", spec, (double)trib_blob_size(f.payload) / TABLE,
+        printf("| `%s` | %.4f | %.2f | %.2f | %.4g |\n", spec, (double)trib_blob_size(f.payload) / TABLE,
                race.ours_s / TABLE * 1e9, race.limit_s / TABLE * 1e9, error);
         (void)fflush(stdout);
         status = f.status;

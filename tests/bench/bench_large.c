@@ -1,5 +1,6 @@
 /* A model of 83.8 M parameters whose updates come as f32, from six participants at once: memory of the cloud
- * that takes them, and the time from an update's last byte to the version that has it. */
+ * that takes them, and the time from an update's last byte to the version that has it; beside it what of that
+ * the digest of such a version takes, with nothing else to do. */
 #include "tests/bench/baseline.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/child.h"
@@ -7,6 +8,8 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/rng.h"
+#include "shared/kernels/shards.h"
+#include "shared/model/digest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -176,6 +179,26 @@ static double plain_add_s(const struct run *r) {
     return bench_median(seconds, 5);
 }
 
+/* Of so many floats, on as many threads as the cloud takes here. */
+static double digest_s(const struct run *r) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t width = processors < 1                    ? 1
+                   : processors > TRIB_SHARDS_COMMIT ? TRIB_SHARDS_COMMIT
+                                                     : (size_t)processors;
+    struct trib_shards *shards = NULL;
+    uint8_t digest[TRIB_DIGEST_BYTES];
+    double seconds[5] = {0};
+    if (trib_shards_new(width, &shards, NULL) != TRIB_OK) shards = NULL; /* then on one */
+    for (size_t i = 0; i < 5; i++) {
+        double began = bench_seconds();
+        trib_digest_floats((const float *)(const void *)trib_blob_data(r->payload), r->parameters, shards,
+                           digest);
+        seconds[i] = bench_seconds() - began;
+    }
+    trib_shards_free(&shards);
+    return bench_median(seconds, 5);
+}
+
 static void report(struct bench *bench, struct run *r, uint64_t peak) {
     double models = 4.0 * (double)r->parameters * sizeof(float) + 64.0 * MIB, add_s = plain_add_s(r);
     double latency_s = bench_median(r->latency_s, r->latencies);
@@ -193,6 +216,13 @@ static void report(struct bench *bench, struct run *r, uint64_t peak) {
     struct bench_result time = {
         "large-model-version", "ms", "plain-float-add", latency_s * 1e3, latency_s / add_s, 2.0, true};
     bench_report(bench, &time);
+    double digest = digest_s(r);
+    struct bench_result part = {.name = "large-model-digest",
+                                .unit = "ms",
+                                .limit = "plain-float-add",
+                                .value = digest * 1e3,
+                                .ratio = digest / add_s};
+    bench_report(bench, &part);
 }
 
 enum trib_status bench_large_model(struct bench *bench, struct trib_error *err) {

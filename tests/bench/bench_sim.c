@@ -5,7 +5,6 @@
 #include "shared/sim/sim.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +14,8 @@
 enum { JOINED_MS = 65 * 1000, SLICE_MS = 20 };
 
 struct fleet {
-    const char *name, *scenario;
-    uint64_t events; /* that are timed, once all have joined */
+    const char *name; /* of a file in configs/scenarios */
+    uint64_t events;  /* that are timed, once all have joined */
     double most_mib;
 };
 
@@ -53,9 +52,10 @@ static void simulate(const struct fleet *fleet, struct figures *out) {
     struct trib_sim *sim = NULL;
     struct trib_error *err = &out->err;
     enum trib_status status = trib_scenario_defaults(&scenario, err);
+    char path[80];
+    (void)snprintf(path, sizeof path, "configs/scenarios/%s.yaml", fleet->name);
     if (status == TRIB_OK)
-        status = trib_options_parse(trib_scenario_options, trib_scenario_option_count, &scenario,
-                                    fleet->scenario, strlen(fleet->scenario), fleet->name, err);
+        status = trib_options_load(trib_scenario_options, trib_scenario_option_count, &scenario, path, err);
     if (status == TRIB_OK) status = trib_scenario_finish(&scenario, fleet->name, err);
     struct trib_sim_options options = {.scenario = &scenario, .seed = 1, .out = ""};
     if (status == TRIB_OK) status = trib_sim_new(&options, &sim, err);
@@ -101,24 +101,12 @@ static enum trib_status bench(struct bench *b, const struct fleet *fleet, struct
     return TRIB_OK;
 }
 
-#define PLAN                                                                                                 \
-    "train: {none: true, parameters: 32}\nledger.cloud: none\nstop.events: 1000000000\n"                     \
-    "plan:\n  heartbeat: 60s\n  publish: {interval: 1s, global_interval: 1s}\n"                              \
-    "  cloud.rule: fedasync(form=delta, alpha=1)\n"
-
 enum trib_status bench_sim_events(struct bench *b, struct trib_error *err) {
-    static const struct fleet fleet = {"sim-events",
-                                       "fleet: {devices: 100000, edges: 100, join: \"uniform(1, 60)\", "
-                                       "delay: \"exponential(20)\"}\n" PLAN "  edge.rule: fedbuff(k=100)\n",
-                                       3000000, 1024};
+    static const struct fleet fleet = {"sim-events", 3000000, 1024};
     return bench(b, &fleet, err);
 }
 
 enum trib_status bench_sim_million(struct bench *b, struct trib_error *err) {
-    static const struct fleet fleet = {"sim-million",
-                                       "fleet: {devices: 1000000, edges: 100, active: 1000, "
-                                       "join: \"uniform(1, 60)\", delay: \"exponential(20)\"}\n" PLAN
-                                       "  edge.rule: fedbuff(k=10)\n",
-                                       2000000, 4096};
+    static const struct fleet fleet = {"sim-million", 2000000, 4096};
     return bench(b, &fleet, err);
 }

@@ -59,8 +59,8 @@ void bench_child_hello(struct bench_child *child) {
     trib_msg_set(&msg, NAME, name, ((struct trib_text){child->name, strlen(child->name)}));
     trib_msg_set(&msg, INCARNATION, incarnation, child->incarnation);
     trib_msg_set(&msg, NEXT_NUMBER, next_number, 1);
-    trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, TRIB_PROTOCOL_VERSION);
-    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, TRIB_PROTOCOL_VERSION);
+    trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, TRIB_PROTOCOL_OLDEST);
+    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, TRIB_PROTOCOL_OLDEST);
     trib_msg_set(&msg, CODECS, codecs, ((struct trib_text){"f32,int8", 8}));
     trib_msg_set(&msg, KIND, kind, TRIB_CHILD_DEVICE);
     send_msg(child, &msg, NULL);

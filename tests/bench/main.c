@@ -1,4 +1,5 @@
-/* bench [--json PATH] [NAME]: runs all benchmarks, or one; `bench --list` names them. */
+/* bench [--json PATH] [NAME]: runs all benchmarks, or one, or the one that a figure is of, and says no more
+ * than that figure; `bench --list` names them. */
 #include "tests/bench/bench.h"
 
 #include "shared/base/buf.h"
@@ -12,68 +13,153 @@
 #include <string.h>
 #include <time.h>
 
+enum { FIGURES = 6 }; /* most of a benchmark */
+
 static const struct row {
     const char *name, *help;
     enum trib_status (*run)(struct bench *bench, struct trib_error *err);
+    const char *figures[FIGURES]; /* those that it reports; none: one of its name */
 } rows[] = {
-    {"decode-add", "int8 decode-accumulate, 25 M parameters", bench_decode_add},
-    {"decode-add-cached", "the same of 199,210 parameters, in cache", bench_decode_add_cached},
-    {"encode", "int8, int4 and rotate+1bit encoding in cache", bench_encode_cached},
-    {"decode", "decoding and adding the same", bench_decode_cached},
-    {"codec-large", "int8 of 25 M parameters, both ways, against copies of the same traffic",
-     bench_codec_large},
-    {"topk", "1% of 25 M parameters", bench_topk},
-    {"median", "the median of 16 updates of 1,663,370 parameters, one core", bench_median_rows},
-    {"trimmed", "their trimmed mean", bench_trimmed_rows},
-    {"nearest", "the mean of those nearest to the median", bench_nearest_rows},
-    {"krum", "all distances between them", bench_krum},
-    {"shards", "decoding 16 int8 updates and taking their median, by two threads", bench_shards},
-    {"ingest-small", "checking and adding 1-bit updates of cnn-small", bench_ingest_small},
-    {"codecs", "a table of codecs: bytes, time and error a parameter", bench_codecs},
-    {"peer-numpy", "int8 decoding and adding against numpy", bench_peer_numpy},
-    {"crc32c", "CRC32C of 200 kB, in cache", bench_crc32c},
-    {"ingest", "updates that an edge takes in, against libzmq alone", bench_ingest},
-    {"ingest-full", "the same, each synced, against receive, append and sync", bench_ingest_full},
-    {"ingest-batched", "the same, where a sync waits for more updates", bench_ingest_batched},
-    {"recovery", "an edge that was killed, with 1,000 updates of 2nn in its journal", bench_recovery},
-    {"fsyncs", "syncs an accepted update, batched, 36 updates waiting", bench_fsyncs},
-    {"disk-writes", "bytes written to disk for a byte of updates received", bench_disk_writes},
-    {"idle-connections", "memory of an edge for each of 10,000 idle participants, plain and CURVE",
-     bench_idle_connections},
-    {"participants-5000", "updates that 5,000 participants push through one edge", bench_participants},
-    {"restart-5000", "until all of them are served again after the edge was killed", bench_restart},
-    {"edge-memory", "peak memory of an edge with 100 participants of 1,663,370 parameters",
-     bench_edge_memory},
+    {"decode-add", "int8 decode-accumulate, 25 M parameters", bench_decode_add, {NULL}},
+    {"decode-add-cached", "the same of 199,210 parameters, in cache", bench_decode_add_cached, {NULL}},
+    {"encode",
+     "int8, int4 and rotate+1bit encoding in cache",
+     bench_encode_cached,
+     {"encode-int8", "encode-int4", "encode-rotate1"}},
+    {"decode",
+     "decoding and adding the same",
+     bench_decode_cached,
+     {"decode-int8", "decode-int4", "decode-rotate1"}},
+    {"codec-large",
+     "int8 of 25 M parameters, both ways, against copies of the same traffic",
+     bench_codec_large,
+     {"encode-large", "decode-large"}},
+    {"topk", "1% of 25 M parameters", bench_topk, {NULL}},
+    {"median", "the median of 16 updates of 1,663,370 parameters, one core", bench_median_rows, {NULL}},
+    {"trimmed", "their trimmed mean", bench_trimmed_rows, {NULL}},
+    {"nearest", "the mean of those nearest to the median", bench_nearest_rows, {NULL}},
+    {"krum", "all distances between them", bench_krum, {NULL}},
+    {"shards", "decoding 16 int8 updates and taking their median, by two threads", bench_shards, {NULL}},
+    {"ingest-small",
+     "checking and adding 1-bit updates of cnn-small",
+     bench_ingest_small,
+     {"ingest-small", "ingest-small-rotated"}},
+    {"codecs", "a table of codecs: bytes, time and error a parameter", bench_codecs, {NULL}},
+    {"peer-numpy", "int8 decoding and adding against numpy", bench_peer_numpy, {NULL}},
+    {"crc32c", "CRC32C of 200 kB, in cache", bench_crc32c, {NULL}},
+    {"ingest", "updates that an edge takes in, against libzmq alone", bench_ingest, {NULL}},
+    {"ingest-full",
+     "the same, each synced, against receive, append and sync",
+     bench_ingest_full,
+     {"ingest-full", "ingest-full-to-none"}},
+    {"ingest-batched",
+     "the same, where a sync waits for more updates",
+     bench_ingest_batched,
+     {"ingest-batched", "ingest-batched-to-none"}},
+    {"recovery",
+     "an edge that was killed, with 1,000 updates of 2nn in its journal",
+     bench_recovery,
+     {"recovery", "recovery-cold"}},
+    {"fsyncs", "syncs an accepted update, batched, 36 updates waiting", bench_fsyncs, {NULL}},
+    {"disk-writes",
+     "bytes written to disk for a byte of updates received",
+     bench_disk_writes,
+     {"disk-writes", "disk-writes-small"}},
+    {"idle-connections",
+     "memory of an edge for each of 10,000 idle participants, plain and CURVE",
+     bench_idle_connections,
+     {"idle-connections", "idle-connections-curve"}},
+    {"participants-5000",
+     "updates that 5,000 participants push through one edge",
+     bench_participants,
+     {"participants-5000", "participants-5000-ack-p99", "participants-5000-memory"}},
+    {"restart-5000",
+     "until all of them are served again after the edge was killed",
+     bench_restart,
+     {"restart-5000", "restart-5000-peak"}},
+    {"edge-memory",
+     "peak memory of an edge with 100 participants of 1,663,370 parameters",
+     bench_edge_memory,
+     {NULL}},
     {"large-model",
      "six participants push f32 updates of 83.8 M parameters at once: memory, time to a version",
-     bench_large_model},
-    {"device-memory", "peak memory of a device of cnn-small, beyond its data", bench_device_memory},
-    {"binary-size", "edge and device, stripped", bench_binary_size},
-    {"control-latency", "pings while a model goes over 10 Mbit/s, up and down (BYTES=, root)",
-     bench_control_latency},
-    {"sim-events", "events a second of a simulation of 100,000 devices without training, and its memory",
-     bench_sim_events},
-    {"sim-million", "the same of 1,000,000 devices, of which 1,000 take part at a time", bench_sim_million},
-    {"train-2nn", "training steps of 2nn against their matrix products", bench_train_2nn},
-    {"train-cnn", "the same of cnn-small and cnn", bench_train_cnn},
-    {"train-torch", "the same models against PyTorch, one thread each", bench_train_torch},
+     bench_large_model,
+     {"large-model-memory", "large-model-growth", "large-model-version", "large-model-digest"}},
+    {"device-memory", "peak memory of a device of cnn-small, beyond its data", bench_device_memory, {NULL}},
+    {"binary-size",
+     "edge and device, stripped",
+     bench_binary_size,
+     {"binary-size-edge", "binary-size-device"}},
+    {"control-latency",
+     "pings while a model goes over 10 Mbit/s, up and down (BYTES=, root)",
+     bench_control_latency,
+     {"control-latency-up", "control-latency-up-max", "control-latency-down", "control-latency-down-max"}},
+    {"sim-events",
+     "events a second of a simulation of 100,000 devices without training, and its memory",
+     bench_sim_events,
+     {"sim-events", "sim-events-memory"}},
+    {"sim-million",
+     "the same of 1,000,000 devices, of which 1,000 take part at a time",
+     bench_sim_million,
+     {"sim-million", "sim-million-memory"}},
+    {"train-2nn",
+     "training steps of 2nn against their matrix products",
+     bench_train_2nn,
+     {"train-2nn-batch10", "train-2nn-batch64"}},
+    {"train-cnn",
+     "the same of cnn-small and cnn",
+     bench_train_cnn,
+     {"train-cnn-small-batch10", "train-cnn-small-batch64", "train-cnn-batch10", "train-cnn-batch64"}},
+    {"train-torch",
+     "the same models against PyTorch, one thread each",
+     bench_train_torch,
+     {"train-torch-2nn-batch10", "train-torch-2nn-batch64", "train-torch-cnn-small-batch10",
+      "train-torch-cnn-small-batch64", "train-torch-cnn-batch10", "train-torch-cnn-batch64"}},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
 struct bench {
     struct trib_buf text;
     struct trib_json json;
+    const struct row *row; /* that runs */
+    const char *figure;    /* the only one that is said; NULL: all */
 };
+
+/* Figure i of a row; NULL behind the last one. */
+static const char *figure_of(const struct row *row, size_t i) {
+    if (row->figures[0] == NULL) return i == 0 ? row->name : NULL;
+    return i < FIGURES ? row->figures[i] : NULL;
+}
+
+static bool reports(const struct row *row, const char *name) {
+    const char *figure;
+    for (size_t i = 0; (figure = figure_of(row, i)) != NULL; i++)
+        if (strcmp(figure, name) == 0) return true;
+    return false;
+}
 
 /* ---- what benchmarks call ---- */
 
-void bench_report(struct bench *bench, const struct bench_result *r) {
-    bench_report_rate(bench, r, 0.0);
+/* A bar, for the ratio or the value. */
+struct bar {
+    const char *key, *of;
+    double bar;
+    bool met;
+};
+
+static void say(const struct bench_result *r, const struct bar *bar) {
+    printf("%s %.6g %s ratio=%.3f limit=%s ", r->name, r->value, r->unit, r->ratio, r->limit);
+    if (bar->bar > 0.0)
+        printf("bar=%g of=%s met=%s\n", bar->bar, bar->of, bar->met ? "yes" : "no");
+    else
+        printf("bar=- of=- met=-\n");
+    (void)fflush(stdout);
 }
 
-void bench_report_rate(struct bench *bench, const struct bench_result *r, double at_least) {
-    printf("%s %.6g %s ratio=%.3f limit=%s\n", r->name, r->value, r->unit, r->ratio, r->limit);
-    fflush(stdout);
+static void report(struct bench *bench, const struct bench_result *r, const struct bar *bar) {
+    TRIB_ASSERT(reports(bench->row, r->name));
+    if (bench->figure != NULL && strcmp(bench->figure, r->name) != 0) return;
+    say(r, bar);
     trib_json_begin(&bench->json, '{');
     trib_json_key(&bench->json, "name");
     trib_json_string(&bench->json, r->name);
@@ -85,19 +171,24 @@ void bench_report_rate(struct bench *bench, const struct bench_result *r, double
     trib_json_f64(&bench->json, r->ratio);
     trib_json_key(&bench->json, "limit");
     trib_json_string(&bench->json, r->limit);
-    if (at_least > 0.0) {
-        trib_json_key(&bench->json, "value_at_least");
-        trib_json_f64(&bench->json, at_least);
+    if (bar->bar > 0.0) {
+        trib_json_key(&bench->json, bar->key);
+        trib_json_f64(&bench->json, bar->bar);
         trib_json_key(&bench->json, "met");
-        trib_json_bool(&bench->json, r->value >= at_least);
-    }
-    if (r->bar > 0.0) {
-        trib_json_key(&bench->json, r->upper ? "at_most" : "at_least");
-        trib_json_f64(&bench->json, r->bar);
-        trib_json_key(&bench->json, "met");
-        trib_json_bool(&bench->json, r->upper ? r->ratio <= r->bar : r->ratio >= r->bar);
+        trib_json_bool(&bench->json, bar->met);
     }
     trib_json_end(&bench->json, '}');
+}
+
+void bench_report(struct bench *bench, const struct bench_result *r) {
+    const bool met = r->upper ? r->ratio <= r->bar : r->ratio >= r->bar;
+    const struct bar bar = {r->upper ? "at_most" : "at_least", "ratio", r->bar, met};
+    report(bench, r, &bar);
+}
+
+void bench_report_rate(struct bench *bench, const struct bench_result *r, double at_least) {
+    const struct bar bar = {"value_at_least", "value", at_least, r->value >= at_least};
+    report(bench, r, &bar);
 }
 
 void bench_skip(struct bench *bench, const char *name, const char *why) {
@@ -148,26 +239,48 @@ struct bench_race bench_race(void (*ours)(void *ctx), void (*limit)(void *ctx), 
 /* ---- the program ---- */
 
 static int list(void) {
-    for (size_t i = 0; i < ROWS; i++) printf("%-20s %s\n", rows[i].name, rows[i].help);
+    for (size_t i = 0; i < ROWS; i++) {
+        printf("%-20s %s\n", rows[i].name, rows[i].help);
+        for (size_t f = 0; f < FIGURES && rows[i].figures[f] != NULL; f++)
+            printf("%s%s", f == 0 ? "                      " : " ", rows[i].figures[f]);
+        if (rows[i].figures[0] != NULL) putchar('\n');
+    }
     return 0;
 }
 
 static int unknown(const char *name) {
-    const char *names[ROWS];
-    for (size_t i = 0; i < ROWS; i++) names[i] = rows[i].name;
-    const char *nearest = trib_nearest(name, names, ROWS);
+    const char *names[ROWS * (FIGURES + 1)], *figure;
+    size_t count = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        names[count++] = rows[i].name;
+        for (size_t f = 0; (figure = figure_of(&rows[i], f)) != NULL; f++) names[count++] = figure;
+    }
+    const char *nearest = trib_nearest(name, names, count);
     fprintf(stderr, "no benchmark is called %s%s%s; there are:\n", name,
             nearest != NULL ? ", did you mean " : "", nearest != NULL ? nearest : "");
     list();
     return 2;
 }
 
+static bool is_row(const char *name) {
+    for (size_t i = 0; i < ROWS; i++)
+        if (strcmp(name, rows[i].name) == 0) return true;
+    return false;
+}
+
+static bool chosen(const struct row *row, const char *only, const char *figure) {
+    if (figure != NULL) return reports(row, figure);
+    return only == NULL || strcmp(only, row->name) == 0;
+}
+
 static int run(struct bench *bench, const char *only) {
     int failures = 0, ran = 0;
+    bench->figure = only == NULL || is_row(only) ? NULL : only;
     for (size_t i = 0; i < ROWS; i++) {
         struct trib_error err = {0};
-        if (only != NULL && strcmp(only, rows[i].name) != 0) continue;
+        if (!chosen(&rows[i], only, bench->figure)) continue;
         ran++;
+        bench->row = &rows[i];
         if (rows[i].run(bench, &err) == TRIB_OK) continue;
         fprintf(stderr, "%s failed: %s\n", rows[i].name, err.text);
         failures++;

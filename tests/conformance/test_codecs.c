@@ -158,6 +158,23 @@ static void check_length(const char *spec) {
     }
 }
 
+/* Values at the lower end of the range, where a scale would be denormal: what is sent passes the check. */
+static void check_tiny(const char *spec) {
+    enum { N = 300 };
+    static float x[N], tiny[N];
+    struct trib_codec *codec = codec_for(spec, N);
+    values_of(x, N, 2);
+    for (int e = -149; e < -100; e++) {
+        struct trib_error err;
+        for (size_t i = 0; i < N; i++) tiny[i] = ldexpf(x[i], e);
+        struct trib_blob *blob = encoded(codec, tiny, N);
+        if (checked(codec, trib_blob_data(blob), trib_blob_size(blob), N, &err) != TRIB_OK)
+            fail_msg("values below 2^%d: %s", e, err.text);
+        trib_blob_unref(&blob);
+    }
+    trib_codec_free(&codec);
+}
+
 static void check_not_finite(const char *spec) {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     static float x[MOST];
@@ -254,16 +271,16 @@ static void check_no_memory(const char *spec) {
 FOR_EACH(spec)
 FOR_EACH(round_trip)
 FOR_EACH(length)
+FOR_EACH(tiny)
 FOR_EACH(not_finite)
 FOR_EACH(mutations)
 FOR_EACH(no_memory)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),       cmocka_unit_test(test_spec),
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_length),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_spec),      cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_length),    cmocka_unit_test(test_tiny),      cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_mutations), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("codecs", tests, NULL, NULL);
 }

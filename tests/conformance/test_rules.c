@@ -1,5 +1,5 @@
 /* What every row of the rules' and the staleness functions' tables keeps to. A new row is tested by being
- * there. */
+ * there. What its rule makes of updates, message by message: test_rules_walk.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -427,7 +427,7 @@ def table(options):
     for path in sorted(options.out.glob("*/result.json")):
         result = json.loads(path.read_text())
         for m in result["measures"]:
-            found = "not reached" if m["value"] is None else f"{number(m['value'])} ± {m['sd']:.2g}"
+            found = "not reached" if m["value"] is None else f"{m['value']:.4g} ± {m['sd']:.2g}"
             bar = "-" if m["bar"] is None else f"{'at least' if m['least'] else 'at most'} {number(m['bar'])}"
             met = yes_or_no(None if m["bar"] is None else m["met"])  # older ones say true there
             print(f"| {m['name']} | {m['published']} | {bar} | {found} {m['unit']} | {met} | "

@@ -5,6 +5,8 @@
 
 #include "shared/aggregator/aggregator.h"
 
+#include <stdio.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 enum { CHILDREN = 4, BUDGET = 40, WINDOW = 8, MAX_PEERS = 3 };
@@ -18,6 +20,7 @@ static const char *const plans[] = {
     "cloud.rule: fedbuff(k=2)\nselect.fraction: 0.3\nselect.policy: stratified\nselect.patience: 1s\n",
     "edge.rule: fedbuff(k=2)\nforward.hold: true\n",
     "edge.rule: fedavg(minimum=1)\ncodec.down: topk(0.5)+int8\n",
+    "edge.rule: fedbuff(k=2)\ncodec.up: auto(min=int8, max=f32, loss=0)\n",
 };
 enum { PLANS = sizeof plans / sizeof plans[0], FIRST_EDGE = 6 };
 
@@ -59,8 +62,10 @@ static void on_other(void *ctx, const struct trib_action *action) {
 }
 
 static void begin(struct run *run, size_t plan) {
-    char text[256] = "codec.up: f32\ncodec.forward: f32\npublish.interval: 0\npublish.global_interval: 0\n";
-    strncat(text, plans[plan], sizeof text - strlen(text) - 1);
+    char text[256];
+    (void)snprintf(text, sizeof text,
+                   "%scodec.forward: f32\npublish.interval: 0\npublish.global_interval: 0\n%s",
+                   strstr(plans[plan], "codec.up") == NULL ? "codec.up: f32\n" : "", plans[plan]);
     struct trib_record start = {.kind = TRIB_REC_START};
     trib_rec_set(&start, INCARNATION, incarnation, 7);
     trib_rec_set(&start, PLAN, plan, text_of(text));
@@ -86,9 +91,15 @@ static void hello(struct run *run, trib_child_route route) {
     trib_msg_set(&msg, INCARNATION, incarnation, b % 3 == 0 ? feed_number(&run->feed) : route + 1);
     trib_msg_set(&msg, NEXT_NUMBER, next_number, 1);
     trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, 1);
-    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, 1);
+    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, b / 4 % 2 + 1);
     trib_msg_set(&msg, KIND, kind, b % 2 + 1);
     trib_msg_set(&msg, SUBSCRIBE, subscribe, b / 2 % 2);
+    if (b % 16 == 4) {
+        trib_msg_set(&msg, BASE_VERSION, base_version, run->children[route].version);
+        memcpy(msg.base_digest, run->children[route].digest, sizeof msg.base_digest);
+        msg.base_digest[0] ^= b > 200;
+        msg.present |= (uint64_t)1 << TRIB_F_BASE_DIGEST;
+    }
     deliver(run, route, &msg, NULL);
 }
 
@@ -133,6 +144,8 @@ static struct trib_msg update(struct run *run, const struct child *child) {
     }
     static const char *const codecs[] = {"f16", "zip", "topk(0.5)+f32", "int8"};
     if (b % 8 == 7 && b > 100) trib_msg_set(&msg, CODEC, codec, text_of(codecs[b / 8 % 4]));
+    if (b % 16 == 15) trib_msg_set(&msg, KIND, kind, feed_byte(feed) % 16);
+    if (b % 32 == 15) trib_msg_set(&msg, REASON, reason, feed_byte(feed));
     return msg;
 }
 

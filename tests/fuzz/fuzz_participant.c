@@ -81,13 +81,17 @@ static void fill_model(struct run *run, struct trib_msg *msg, const struct trib_
     if (msg->kind == TRIB_MODEL_INCREMENTS) {
         trib_msg_set(msg, FROM_VERSION, from_version, s->parent_version);
         memcpy(msg->from_digest, s->parent_chain, sizeof msg->from_digest);
-        msg->increments = (struct trib_u64s){.count = 1, .items = {bytes}};
-        msg->present |= (uint64_t)1 << TRIB_F_FROM_DIGEST | (uint64_t)1 << TRIB_F_INCREMENTS;
+        msg->parts = (struct trib_u64s){.count = 1, .items = {bytes}};
+        msg->present |= (uint64_t)1 << TRIB_F_FROM_DIGEST | (uint64_t)1 << TRIB_F_PARTS;
         trib_digest_chain(s->parent_chain, trib_blob_data(payload), bytes, msg->to_digest);
         if (feed_byte(&run->feed) > 200) msg->present |= (uint64_t)1 << TRIB_F_FULL_DIGEST; /* a wrong one */
     } else if (msg->kind == TRIB_MODEL_SEED) {
         trib_msg_set(msg, SEED, seed, feed_byte(&run->feed));
         digest_seed(s, msg->seed, msg->to_digest);
+        if (payload == NULL) return;
+        msg->parts = (struct trib_u64s){.count = 1, .items = {bytes}};
+        msg->present |= (uint64_t)1 << TRIB_F_PARTS;
+        trib_digest_chain(msg->to_digest, trib_blob_data(payload), bytes, msg->to_digest);
     } else {
         float values[64] = {0};
         if (bytes <= sizeof values && bytes > 0) memcpy(values, trib_blob_data(payload), bytes);
@@ -109,7 +113,7 @@ static void model(struct run *run) {
     trib_msg_set(&msg, APPLIED, applied, b < 100 ? 0 : feed_number(&run->feed));
     trib_msg_set(&msg, FENCE, fence, b % 16 < 13 ? 0 : feed_number(&run->feed));
     msg.present |= (uint64_t)1 << TRIB_F_TO_DIGEST;
-    struct trib_blob *payload = msg.kind == TRIB_MODEL_SEED ? NULL : feed_payload(&run->feed);
+    struct trib_blob *payload = msg.kind == TRIB_MODEL_SEED && b < 128 ? NULL : feed_payload(&run->feed);
     if (msg.kind == TRIB_MODEL_CURRENT)
         memcpy(msg.to_digest, s->parent_chain, sizeof msg.to_digest);
     else

@@ -7,13 +7,17 @@
 #include <string.h>
 
 struct children *children_of(size_t count, const char *plan) {
+    return children_named(count, plan, "d");
+}
+
+struct children *children_named(size_t count, const char *plan, const char *prefix) {
     struct children *f = trib_alloc(sizeof *f);
     assert_non_null(f);
     role_parent(&f->node, (struct role_options){.role = TRIB_ROLE_CLOUD, .plan = plan});
     f->count = count;
     for (size_t i = 0; i < count; i++) {
-        char name[32];
-        (void)snprintf(name, sizeof name, "d%zu", i);
+        char name[80];
+        (void)snprintf(name, sizeof name, "%.50s%zu", prefix, i);
         f->child[i].session = role_join(&f->node, i + 1, name, 100 + i);
         f->child[i].number = 1;
     }

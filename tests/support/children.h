@@ -26,6 +26,8 @@ struct children {
 
 /* A cloud with so many children, called d0, d1, ..., who have said HELLO. */
 struct children *children_of(size_t count, const char *plan);
+/* ... of these names, with their numbers behind. */
+struct children *children_named(size_t count, const char *plan, const char *prefix);
 void children_end(struct children **f);
 /* Takes in what was sent. */
 void children_listen(struct children *f);

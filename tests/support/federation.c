@@ -193,7 +193,6 @@ static void transmit(struct federation *fed, size_t from, struct trib_action *ac
     size_t child = up ? from : (size_t)(action->route >> 32);
     size_t to = up ? fed->nodes[from].parent : child;
     const struct federation_hooks *hooks = &fed->options.hooks;
-    fed->messages++;
     if (hooks->sent != NULL) hooks->sent(hooks->ctx, from, to, action);
     if (to >= fed->node_count) return;
     struct federation_link *link = &fed->nodes[child].link;
@@ -393,7 +392,6 @@ static void handle(struct federation *fed, struct event *event) {
         break;
     case EVENT_TRAINED:
         node->trained++;
-        node->trained_samples += event->submission.samples;
         event->submission.difference = event->difference;
         event->submission.local = (const float *const *)event->local;
         trib_participant_submit(node->participant, node_now(fed, node), &event->submission);

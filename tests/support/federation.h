@@ -106,11 +106,9 @@ struct federation_link *federation_link(struct federation *fed, size_t node);
 uint64_t federation_now(const struct federation *fed);
 uint64_t federation_node_now(const struct federation *fed, size_t node); /* by its own clock */
 uint64_t federation_events(const struct federation *fed);
-uint64_t federation_messages(const struct federation *fed);
 uint64_t federation_committed(const struct federation *fed, size_t node); /* its last durable position */
 bool federation_writing(const struct federation *fed, size_t node); /* a group is on its way to the disk */
 uint64_t federation_trained(const struct federation *fed, size_t device); /* updates submitted */
-uint64_t federation_trained_samples(const struct federation *fed);
 
 /* ---- things that happen to nodes ---- */
 /* The node dies: all that is not on its disk is gone. `written`: the group that was on its way goes to the

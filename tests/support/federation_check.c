@@ -59,10 +59,6 @@ uint64_t federation_events(const struct federation *fed) {
     return fed->events;
 }
 
-uint64_t federation_messages(const struct federation *fed) {
-    return fed->messages;
-}
-
 uint64_t federation_committed(const struct federation *fed, size_t node) {
     return fed->nodes[node].committed;
 }
@@ -73,12 +69,6 @@ bool federation_writing(const struct federation *fed, size_t node) {
 
 uint64_t federation_trained(const struct federation *fed, size_t device) {
     return fed->nodes[federation_device(fed, device)].trained;
-}
-
-uint64_t federation_trained_samples(const struct federation *fed) {
-    uint64_t samples = 0;
-    for (size_t i = 0; i < fed->node_count; i++) samples += fed->nodes[i].trained_samples;
-    return samples;
 }
 
 void federation_digest(struct federation *fed, uint8_t out[TRIB_DIGEST_BYTES]) {

@@ -51,14 +51,14 @@ struct node {
     struct records queue, group, kept; /* group: on its way to the disk; kept: keep_journal */
     struct trib_buf spooling, spool;   /* spools: on its way, and there */
     uint64_t backlog_bytes;            /* payloads of queue and group */
-    uint64_t trained, trained_samples;
+    uint64_t trained;
 };
 
 struct federation {
     struct federation_options options;
     struct federation_disk disk;
     struct trib_rng rng;
-    uint64_t now_ms, order, events, messages;
+    uint64_t now_ms, order, events;
     bool calm;
     size_t node_count;
     struct node *nodes;

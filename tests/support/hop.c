@@ -149,14 +149,6 @@ bool hop_client_down(struct hop *hop, size_t times) {
     return hop->clients[0].links[TRIB_LINK_DOWN] >= times;
 }
 
-bool hop_refused(struct hop *hop, size_t times) {
-    return hop->refused >= times;
-}
-
-bool hop_reloaded(struct hop *hop, size_t times) {
-    return hop->reloads >= times;
-}
-
 enum trib_status hop_send(struct hop *hop, int client, const char *head, struct trib_blob *payload) {
     return trib_client_send(hop->clients[client].client, head, strlen(head), payload);
 }

@@ -61,8 +61,6 @@ bool hop_server_has(struct hop *hop, size_t messages);
 bool hop_client_has(struct hop *hop, size_t messages); /* client 0 */
 bool hop_client_up(struct hop *hop, size_t times);     /* client 0 */
 bool hop_client_down(struct hop *hop, size_t times);
-bool hop_refused(struct hop *hop, size_t times);
-bool hop_reloaded(struct hop *hop, size_t times);
 
 /* Sends a text as the head. */
 enum trib_status hop_send(struct hop *hop, int client, const char *head, struct trib_blob *payload);

@@ -20,6 +20,9 @@ void rebuilt_from_checkpoint(const struct trib_state *state, const char *what) {
     assert_int_equal(trib_state_digest(state, a), TRIB_OK);
     assert_int_equal(trib_state_digest(copy, b), TRIB_OK);
     assert_memory_equal(a, b, sizeof a);
+    /* and what is not in it, but follows from it */
+    assert_int_equal(copy->increment_count, state->increment_count);
+    assert_int_equal(copy->increment_bytes, state->increment_bytes);
     trib_state_free(&copy);
     size_t whole = file.buf.size;
     for (size_t cut = 0; cut < whole; cut += whole / 41 + 1) {

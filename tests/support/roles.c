@@ -54,8 +54,12 @@ static void begin(struct role_node *node, const struct role_options *options) {
                            : options->big ? big_schema
                                           : small_schema));
     trib_rec_set(&start, PARENT_INCARNATION, parent_incarnation, 9);
-    if (options->role == TRIB_ROLE_CLOUD) trib_rec_set(&start, SEED, seed, 1);
+    if (options->given)
+        start.payload = role_bytes(sizeof(float) * (options->big ? ROLE_BIG_N : ROLE_N), 0);
+    else if (options->role == TRIB_ROLE_CLOUD)
+        trib_rec_set(&start, SEED, seed, 1);
     record(node, &start);
+    trib_blob_unref(&start.payload);
     if (options->role != TRIB_ROLE_EDGE || !options->with_seed) return;
     struct trib_record model = {.kind = TRIB_REC_PARENT};
     trib_rec_set(&model, MODEL_KIND, model_kind, TRIB_MODEL_SEED);
@@ -294,7 +298,7 @@ struct trib_msg role_hello(const char *name, uint64_t incarnation, uint64_t next
     trib_msg_set(&msg, INCARNATION, incarnation, incarnation);
     trib_msg_set(&msg, NEXT_NUMBER, next_number, next);
     trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, 1);
-    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, 1);
+    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, TRIB_PROTOCOL_NEWEST);
     trib_msg_set(&msg, KIND, kind, TRIB_CHILD_DEVICE);
     return msg;
 }
@@ -374,6 +378,7 @@ uint64_t role_refused(struct role_node *node, struct trib_msg push, struct trib_
 
 struct trib_msg role_welcome(uint64_t session, uint64_t parent, uint64_t last) {
     struct trib_msg msg = role_message(TRIB_WELCOME, session);
+    msg.version = TRIB_PROTOCOL_NEWEST;
     trib_msg_set(&msg, INCARNATION, incarnation, parent);
     trib_msg_set(&msg, LAST_NUMBER, last_number, last);
     trib_msg_set(&msg, CREDIT, credit, 0);
@@ -410,6 +415,15 @@ struct trib_msg role_seed_model(uint64_t session) {
     return msg;
 }
 
+struct trib_msg role_seeded_model(uint64_t session, uint64_t version, const struct trib_blob *increment) {
+    struct trib_msg msg = role_seed_model(session);
+    trib_msg_set(&msg, TO_VERSION, to_version, version);
+    trib_digest_chain(msg.to_digest, trib_blob_data(increment), trib_blob_size(increment), msg.to_digest);
+    msg.parts = (struct trib_u64s){.count = 1, .items = {trib_blob_size(increment)}};
+    msg.present |= (uint64_t)1 << TRIB_F_PARTS;
+    return msg;
+}
+
 struct trib_msg role_snapshot_model(uint64_t session, uint64_t version, const struct trib_blob *values) {
     struct trib_msg msg = model(session, TRIB_MODEL_SNAPSHOT, version);
     float copy[ROLE_N] = {0};
@@ -427,8 +441,8 @@ struct trib_msg role_increment_model(uint64_t session, const struct trib_state *
     memcpy(msg.from_digest, held->parent_chain, sizeof msg.from_digest);
     trib_digest_chain(held->parent_chain, trib_blob_data(increment), trib_blob_size(increment),
                       msg.to_digest);
-    msg.increments = (struct trib_u64s){.count = 1, .items = {trib_blob_size(increment)}};
-    msg.present |= (uint64_t)1 << TRIB_F_FROM_DIGEST | (uint64_t)1 << TRIB_F_INCREMENTS;
+    msg.parts = (struct trib_u64s){.count = 1, .items = {trib_blob_size(increment)}};
+    msg.present |= (uint64_t)1 << TRIB_F_FROM_DIGEST | (uint64_t)1 << TRIB_F_PARTS;
     return msg;
 }
 

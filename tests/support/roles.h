@@ -37,6 +37,7 @@ struct role_options {
     const char *plan; /* added to four f32 codecs; NULL: nothing */
     bool big, huge;   /* ROLE_BIG_N or ROLE_HUGE_N parameters instead of ROLE_N */
     bool with_seed;   /* the edge of an aggregator holds no model otherwise; a cloud always has one */
+    bool given;       /* a cloud's first model is given: there is no seed of it */
     struct trib_aggregator_options aggregator;
     struct trib_participant_options participant;
 };
@@ -99,6 +100,8 @@ uint64_t role_refused(struct role_node *node, struct trib_msg push, struct trib_
 struct trib_msg role_welcome(uint64_t session, uint64_t parent, uint64_t last);
 /* MODEL of version 0 from the seed, and the snapshot or increment that leads to `version`. */
 struct trib_msg role_seed_model(uint64_t session);
+/* ... and what leads from there to a later version. */
+struct trib_msg role_seeded_model(uint64_t session, uint64_t version, const struct trib_blob *increment);
 struct trib_msg role_snapshot_model(uint64_t session, uint64_t version, const struct trib_blob *values);
 struct trib_msg role_increment_model(uint64_t session, const struct trib_state *held, uint64_t version,
                                      const struct trib_blob *increment);

@@ -158,9 +158,9 @@ def test_frames():
 def test_versions_and_types():
     """another protocol version, an unknown type, a parent's message and names that are none are told so"""
     peer = Guest("newcomer")
-    peer.raw(wire.MAGIC + b"\2\1\0\0\x80")
+    peer.raw(wire.MAGIC + b"\3\1\0\0\x80")
     peer.error("version")
-    peer.hello(protocol_min=2, protocol_max=9, expect="version")
+    peer.hello(protocol_min=3, protocol_max=9, expect="version")
     for kind in (0, 15, 99, 255):
         peer.raw(wire.MAGIC + bytes([1, kind, 0, 0]) + b"\x80")
         peer.error("type")
@@ -228,6 +228,14 @@ def test_counts():
     same(peer.verdict(), (peer.number, "accepted"), "the verdict on a histogram of what it has")
     peer.push(peer.zeros, labels=[2**40] * 128)
     same(peer.verdict(), (peer.number, "accepted"), "the verdict on labels that nobody asked for")
+    peer.close()
+    peer = Guest("divider")
+    for fields in ({"below_updates": 3, "parts": [1, 0, 0, 0, 1, 0, 0, 0]}, {"below_updates": 1, "parts": [1, 0, 0]},
+                   {"below_up_bytes": 1, "parts": [0, 2**64 - 1, 0, 0, 0, 2, 0, 0]}, {"parts": [0] * 36}):
+        peer.push(peer.zeros, **fields)
+        refused(peer, "weight")
+    peer.push(peer.zeros, below_updates=3, below_up_bytes=5, parts=[1, 5, 0, 0, 2, 0, 0, 0])
+    same(peer.verdict(), (peer.number, "accepted"), "the verdict on hops that add up")
     peer.close()
 
 

@@ -435,6 +435,9 @@ def test_config_options():
     for role, names in keys.items():
         for name in ("health", "on_finish"):
             check(f"`{name}`" in markdown, f"{name} is not in the document")
+    data = tributary("config", "options", "data")
+    for word in ("mnist:", "csv:", "user", "every", "shuffle", "NAME%24", "NAME#", "idx:", "classes", "std"):
+        check(word in data and (word.strip(":") in markdown), f"{word} is not among the options of data sets")
     refused("config", "options", "clod", status=2, saying=["clod", "cloud"])
     dumped = config("dumped", tributary("config", "dump", config("good", GOOD)))
     tributary("config", "check", dumped)

@@ -57,7 +57,7 @@ def test_arms():
     """simulate --arm: what it sets is in force, --set stands above it; wrong ones are refused with what there is"""
     path = folder / "small.yaml"
     dump = simulate(path, "--arm", "late", "--dump")
-    check('edge:\n    # ' in dump or "hinge(10, 4)" in dump, "the rule of the arm")
+    check('rule: "fedbuff(k=3, staleness=hinge(10, 4))"' in dump, "the rule of the arm")
     check(re.search(r"lr: 0\.01$", dump, re.M) and re.search(r"^name: small-late$", dump, re.M), dump[:300])
     check(re.search(r"lr: 0\.5$", simulate(path, "--set", "plan.train.lr=0.5", "--arm", "late", "--dump"), re.M), "--set is above")
     check('no arm "lat", but soon, late' in simulate(path, "--arm", "lat", "--dump", status=2), "an unknown arm")
@@ -187,6 +187,39 @@ def test_front():
     drawn = xml.etree.ElementTree.parse(picture).getroot()
     circles = [element.get("class") for element in drawn.iter("{http://www.w3.org/2000/svg}circle")]
     same((circles.count("on"), circles.count("off")), (len(arms) - 2, 2), "points")
+
+
+def bench_front(rows, *words):
+    return subprocess.run([harness.ROOT / "tests/experiments/front.py", "--bench", rows, *words], capture_output=True, text=True)
+
+
+@case
+def test_bench_front():
+    """front.py --bench: of a benchmark's rows the front of bytes and error; what loses nothing may be on it; accuracy beside it"""
+    rows, picture = SCRATCH / "rows.md", SCRATCH / "error.svg"
+    rows.write_text("| codec | bytes a parameter | encode, ns | decode and add, ns | error |\n| --- | --- | --- | --- | --- |\n"
+                    "| `f32` | 4.0000 | 0.11 | 0.08 | 0 |\n| `a` | 2.0000 | 9.00 | 9.00 | 1e-08 |\n| `b` | 2.0000 | 0.01 | 0.01 | 2e-08 |\n"
+                    "| `c` | 1.0000 | 0.16 | 0.06 | 0.5 |\n| `d` | 1.5000 | 0.16 | 0.06 | 0.5 |\n| `e` | 0.0100 | 0.16 | 0.06 | 0.9 |\n"
+                    "\n| `c` | 1.0107 | 98.75 ± 0.05 | 0.00 | yes |\n")
+    done = bench_front(rows, picture)
+    same(done.returncode, 0, f"its status ({done.stderr})")
+    found = [[cell.strip() for cell in row.strip("| ").split("|")] for row in done.stdout.splitlines()[2:]]
+    same([row[0].strip("` ") for row in found if row[-1] == "yes"], ["f32", "a", "c", "e"], "the front")
+    check("| `c` | 1.0000 | 0.16 | 0.06 | 0.5 | 98.75 ± 0.05 | yes |" in done.stdout, done.stdout)
+    circles = [element.get("class") for element in xml.etree.ElementTree.parse(picture).getroot().iter("{http://www.w3.org/2000/svg}circle")]
+    same((circles.count("on"), circles.count("off")), (4, 2), "points")
+    rows.write_text("nothing\n")
+    check(bench_front(rows).returncode != 0, "a file without rows")
+
+
+@case
+def test_documented_front():
+    """docs/codecs.md has the front that its own numbers give, and so has its picture"""
+    document, picture = harness.ROOT / "docs/codecs.md", SCRATCH / "error.svg"
+    done = bench_front(document, picture)
+    same(done.returncode, 0, f"its status ({done.stderr})")
+    check(done.stdout.count("| yes |") > 10 and done.stdout in document.read_text(), done.stdout)
+    same(picture.read_text(), (harness.ROOT / "docs/codecs-error.svg").read_text(), "docs/codecs-error.svg")
 
 
 sys.exit(harness.main())

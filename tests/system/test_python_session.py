@@ -150,7 +150,7 @@ def test_models_of_all_kinds():
     pull = p.expect("PULL")
     same((pull["held_version"], pull["held_digest"], pull["credit"]), (0, CHAIN0, 50000))
     p.send("MODEL", b"".join(steps), kind=wire.INCREMENTS, from_version=0, from_digest=CHAIN0, to_version=2,
-           to_digest=chain2, applied=1, fence=0, increments=[len(step) for step in steps])
+           to_digest=chain2, applied=1, fence=0, parts=[len(step) for step in steps])
     acknowledge()
     v2 = V0.copy()
     for step in steps:
@@ -182,7 +182,7 @@ def test_bad_models_are_refused():
     p.seed()
     p.send("ACK", number=p.expect("PUSH")["number"], verdict=1)
     step = wire.codec("int8").encode(np.full(N, 0.5, np.float32))
-    base = dict(kind=wire.INCREMENTS, from_version=0, to_version=1, applied=0, fence=0, increments=[len(step)])
+    base = dict(kind=wire.INCREMENTS, from_version=0, to_version=1, applied=0, fence=0, parts=[len(step)])
     p.expect("PULL")
     p.send("MODEL", step, from_digest=CHAIN0, to_digest=bytes(32), **base)  # another chain digest
     same("held_digest" in p.expect("PULL"), False)

@@ -53,7 +53,7 @@ def value(form, text):
 
 
 def read(path):
-    vector = {"type": None, "fields": {}, "refuse": None, "read-only": False, "hex": b"", "payload": None}
+    vector = {"type": None, "fields": {}, "refuse": None, "version": "1", "read-only": False, "hex": b"", "payload": None}
     part = None
     for line in path.read_text(encoding="utf-8").splitlines():
         word, _, rest = line.partition(" ")
@@ -64,7 +64,7 @@ def read(path):
             vector[part] += bytes.fromhex(line)
         elif line == "read-only":
             vector[line] = True
-        elif word in ("type", "refuse"):
+        elif word in ("type", "refuse", "version"):
             vector[word] = rest
         elif not line.startswith("#"):
             vector["fields"][word] = value(*rest.split(" ", 1))
@@ -72,6 +72,9 @@ def read(path):
 
 
 def test_vector(vector):
+    if int(vector["version"]) != wire.PROTOCOL:  # it speaks the first alone
+        refused("version", wire.decode, vector["hex"])
+        return
     if vector["refuse"]:
         refused(vector["refuse"], wire.decode, vector["hex"])
         return
@@ -127,7 +130,7 @@ def test_chain():
     model = schema.draw(seed["fields"]["seed"])
     expect(wire.full_digest(model), seed["fields"]["full_digest"])
     expect(wire.chain_start(schema.fingerprint, wire.full_digest(model)), seed["fields"]["to_digest"])
-    expect(step["fields"]["increments"], [len(step["payload"])])
+    expect(step["fields"]["parts"], [len(step["payload"])])
     expect(wire.chain_next(step["fields"]["from_digest"], step["payload"]), step["fields"]["to_digest"])
     model += wire.codec("int8").decode(step["payload"], schema.parameters)
     expect(model.tobytes(), snapshot["payload"])
@@ -222,6 +225,18 @@ def test_int8_layout():
     refused("malformed", wire.codec("int8").decode, struct.pack("<f", 1) + b"\x80", 1)
     refused("malformed", wire.codec("int8").decode, struct.pack("<f", 0) + b"\x01", 1)
     refused("malformed", wire.codec("int8").decode, struct.pack("<f", float("nan")) + b"\x01", 1)
+
+
+def test_codec_ends_of_range():
+    """What is sent of the smallest and the largest floats has no scale that a receiver refuses."""
+    tiny, huge = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+    expect(wire.codec("int8").encode(np.array([126.9 * tiny, -1e-40], np.float32)), bytes(6))
+    expect(wire.codec("int8").encode(np.array([127 * tiny, -tiny], np.float32)), struct.pack("<f", tiny) + bytes([127, 255]))
+    refused("malformed", wire.codec("int8").decode, struct.pack("<f", tiny / 2) + b"\x01", 1)
+    for spec in ("int8", "int4", "int2", "1bit", "2bit", "3bit", "4bit", "rotate+1bit", "topk(0.5)+int8"):
+        for most in [huge, 3.3999e38, *(float(tiny) * 2.0**e for e in range(-23, 20))]:
+            values = np.array([most, -most, most / 3, 0], np.float32)
+            wire.codec(spec).decode(wire.codec(spec).encode(values), len(values))
 
 
 def test_topk_layout():

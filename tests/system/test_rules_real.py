@@ -159,6 +159,17 @@ def check_relative(node, full):
         near(update.weight_applied, full(update) * min(1.0, update.staleness_factor / mean), f"the weight of {update}")
 
 
+def check_regions(tree):
+    """A forward speaks for the devices in it, and tells of all that are there: no fewer, and more where not all are in it."""
+    rows = tree.cloud.sql("SELECT node, weight_samples, region_samples FROM contributions")
+    check(all(region >= weight for _, weight, region in rows), f"weights and regions of forwards: {rows}")
+    for edge in tree.edges:
+        here = sum(n for n, in edge.sql("SELECT max(weight_samples) FROM contributions GROUP BY node"))
+        largest = max(region for node, _, region in rows if node == edge.name)
+        check(largest <= here, f"{edge.name} told of {largest} samples below it, there are {here}")
+    check(any(region > weight for _, weight, region in rows), f"every forward had all devices in it: {rows}")
+
+
 def check_fedbuff(function):
     def particular(tree):
         for edge in tree.edges:
@@ -166,6 +177,7 @@ def check_fedbuff(function):
             check_factors(edge, function)
             check_mean(edge)
         check_factors(tree.cloud, DEFAULT)
+        check_regions(tree)
         check_asynchronous(tree)
     return particular
 

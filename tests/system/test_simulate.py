@@ -3,9 +3,14 @@
 """`tributary simulate`: scenarios that are wrong say where, a result is an ordinary ledger, the same seed gives the same
 digest, Ctrl-C ends it in order, --resume goes on from there."""
 import json
+import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
+import time
 
 import harness
 from harness import BIN, SAMPLE, SCRATCH, case, check, same
@@ -126,6 +131,76 @@ def test_diverged():
     check(not (SCRATCH / "diverged" / "trained.bin").exists(), "trained.bin stays")
     status, text, err = harness.run("tributary", "verify", SCRATCH / "diverged")
     same(status, 0, f"{text}{err}")
+
+
+ENDLESS = ("--set", "plan.stop.versions=100000000")
+
+
+def on_terminal(name, *words, until):
+    """What it writes to a terminal until there is `until` (an expression) and Ctrl-C ended it; and how much went to stdout."""
+    ours, its = pty.openpty()
+    child = subprocess.Popen([BIN / "tributary", "simulate", scenario("first"), "--out", SCRATCH / name, *words],
+                             stdout=subprocess.PIPE, stderr=its)
+    os.close(its)
+    seen, deadline, told = "", time.monotonic() + harness.limit(), False
+    while True:
+        check(time.monotonic() < deadline, f"no {until} in {seen[-2000:]!r}")
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                seen += os.read(ours, 65536).decode()
+            except OSError:  # it has ended, and nobody holds the terminal any more
+                break
+        if not told and re.search(until, seen):
+            child.send_signal(signal.SIGINT)
+            told = True
+    os.close(ours)
+    said = child.communicate(timeout=harness.limit())[0].decode()
+    same(child.returncode, 1, f"status of one that was interrupted ({seen})")
+    check("\r" not in said and "\x1b" not in said, f"progress on stdout: {said}")
+    return seen
+
+
+LINE = (r"\r\x1b\[Kfirst seed 1: [0-9.]+ s  version \d+  accuracy (?:0\.\d{4}|-)%s  updates \d+  \d+ events/s  "
+        r"[0-9.]+ MB  ")
+TIME = r"(?:\d+s|\d+m|[0-9.]+h)"
+
+
+@case
+def test_progress():
+    """on a terminal one line is written anew, with how far it is and how long it still takes; it is gone at the end"""
+    estimate = LINE % "" + TIME + " left"
+    seen = on_terminal("capped", *ENDLESS, "--set", "plan.stop.time=1000h", until=LINE % "")
+    check("\r\n" not in seen.split("tributary simulate: interrupted")[0], f"more than a line: {seen!r}")
+    check(seen.split("tributary simulate: interrupted")[0].endswith("\r\x1b[K"), f"it stays: {seen!r}")
+    seen = on_terminal("near", "--set", "plan.stop.versions=100000", until=estimate)
+    versions = [int(found) for found in re.findall(r"  version (\d+)  ", seen)]
+    check(versions == sorted(versions) and versions[-1] > 0, f"versions in {seen!r}")
+
+
+@case
+def test_progress_to_an_accuracy():
+    """where only an accuracy ends it: the one now and the one wanted, and an estimate that is called rough, or the time so far"""
+    words = ("--set", "plan.stop.versions=0", "--set", "plan.stop.accuracy=0.9999", "--set", "evaluate.every=1")
+    seen = on_terminal("accuracy", *words, until=LINE % " of 0\\.9999" + f"(?:roughly {TIME} left by its accuracy|{TIME} so far)")
+    check("at most" not in seen, seen)
+    seen = on_terminal("both", *words, "--set", "plan.stop.versions=100000", until=LINE % " of 0\\.9999" + f"at most {TIME} left")
+
+
+@case
+def test_progress_elsewhere():
+    """no terminal: whole lines, every ten seconds, and nothing of a short one"""
+    _, err = simulate(scenario("first"), "--out", SCRATCH / "short")
+    same(err, "", "stderr of a short one")
+    path = SCRATCH / "stderr"
+    with open(path, "w") as file:
+        child = subprocess.Popen([BIN / "tributary", "simulate", scenario("first"), "--out", SCRATCH / "elsewhere", *ENDLESS],
+                                 stdout=subprocess.PIPE, stderr=file)
+        harness.wait(lambda: "\n" in path.read_text(), "a line")
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=harness.limit())
+    said = path.read_text()
+    check(re.match((LINE % "").replace(r"\r\x1b\[K", "") + rf"{TIME} (?:left|so far)\n", said), said)
+    check("\r" not in said and "\x1b" not in said, f"a terminal's codes in a file: {said!r}")
 
 
 def size_of(path):

@@ -71,7 +71,7 @@ def H(before, *rest):
 
 JUDGED = ("judged_ms, node, incarnation, sequence, base_version, staleness, origins, staleness_factor, weight_applied, "
           "norm_added, weight_samples, region_samples, samples, steps, loss, update_norm, cosine, codec, wire_bytes, raw_bytes, "
-          "payload_crc32c, verdict, reason, below_updates, below_up_bytes, below_down_bytes, below_raw_bytes, effect, label_divergence")
+          "payload_crc32c, verdict, reason, below_updates, below_up_bytes, below_down_bytes, below_raw_bytes, effect, label_divergence, below_hops")
 MADE = "rule, commits, contributions, scale, digest, down_bytes, up_bytes, verdicts"
 PUBLISHED = "version, published_ms, published_from, published_digest, chain_digest, increment_bytes"
 CHOSEN = "published_codec, published_why"
@@ -92,7 +92,7 @@ def test_in_python():
         if version > 0:
             v = zero
             for judged in rows[done:verdicts]:
-                v = H(v, lines(*judged[1:]))
+                v = H(v, lines(*judged[1:] if judged[-1] is not None else judged[1:-1]))
             members = [value for judged in rows[done:verdicts] if judged[0] == version for value in judged[2:5]]
             c = H(c, lines(made_by, version, parent if made_by == "rollback" else None, made_ms, *row[6:], v.hex(), p.hex(),
                            *members))

@@ -191,8 +191,8 @@ static void join(struct torture *t, struct stranger *s) {
     trib_msg_set(&msg, NAME, name, ((struct trib_text){name, strlen(name)}));
     trib_msg_set(&msg, INCARNATION, incarnation, s->incarnation);
     trib_msg_set(&msg, NEXT_NUMBER, next_number, s->next);
-    trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, TRIB_PROTOCOL_VERSION);
-    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, TRIB_PROTOCOL_VERSION);
+    trib_msg_set(&msg, PROTOCOL_MIN, protocol_min, TRIB_PROTOCOL_OLDEST);
+    trib_msg_set(&msg, PROTOCOL_MAX, protocol_max, TRIB_PROTOCOL_OLDEST);
     trib_msg_set(&msg, KIND, kind, chance(&t->rng, 0.5) ? TRIB_CHILD_DEVICE : TRIB_CHILD_EDGE);
     say(t, s, &msg, NULL);
 }
@@ -255,7 +255,7 @@ static void say_again(struct torture *t, struct stranger *s) {
 }
 
 static void babble(struct torture *t, struct stranger *s) {
-    uint8_t bytes[200] = {'T', 'R', 'I', 'B', TRIB_PROTOCOL_VERSION};
+    uint8_t bytes[200] = {'T', 'R', 'I', 'B', TRIB_PROTOCOL_OLDEST};
     size_t count = pick(&t->rng, sizeof bytes);
     for (size_t i = 5; i < count; i++) bytes[i] = (uint8_t)trib_rng_u64(&t->rng);
     if (chance(&t->rng, 0.2)) bytes[0] = 0;

@@ -169,10 +169,13 @@ static void test_hello_refused(void **unused) {
     struct role_node node;
     role_parent(&node, (struct role_options){.role = TRIB_ROLE_CLOUD, .aggregator = {.max_peers = 2}});
     struct trib_msg hello = role_hello("a", 11, 1);
-    hello.protocol_min = 2;
-    hello.protocol_max = 3;
+    hello.protocol_min = 3;
+    hello.protocol_max = 4;
     role_deliver(&node, 1, NULL, &hello, NULL);
-    (void)role_error(&node, TRIB_CODE_VERSION);
+    const struct trib_text said = role_error(&node, TRIB_CODE_VERSION)->msg.detail;
+    const char *const text = "found protocol versions 3 to 4, expected one of 1 to 2; update this parent";
+    assert_int_equal(said.size, strlen(text));
+    assert_memory_equal(said.data, text, said.size);
     const char *const bad[] = {"a b", "a\"b", " "};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         hello = role_hello(bad[i], 11, 1);
@@ -228,7 +231,7 @@ static void test_ping_bye_and_what_a_parent_does_not_take(void **unused) {
     (void)role_error(&node, TRIB_CODE_TYPE);
     role_deliver_bytes(&node, 1, "what?", 5, NULL);
     (void)role_error(&node, TRIB_CODE_MALFORMED);
-    role_deliver_bytes(&node, 1, "TRIB\x02\x01\0\0\x80", 9, NULL);
+    role_deliver_bytes(&node, 1, "TRIB\x03\x01\0\0\x80", 9, NULL);
     (void)role_error(&node, TRIB_CODE_VERSION);
     msg = role_message(TRIB_BYE, session);
     trib_msg_set(&msg, REASON, reason, TRIB_BYE_LEAVING);
@@ -253,6 +256,141 @@ static void test_quiet_child_is_not_counted(void **unused) {
     assert_int_equal(role_logged(&node, "peer_quiet"), 1);
     (void)role_pulled(&node, session, NULL); /* its session lives on */
     assert_int_equal(trib_aggregator_status(node.aggregator).active, 1);
+    role_stop(&node);
+}
+
+/* What a forward says of the region: the devices that are there, whether or not they have an update in it.
+ * `weight` is of those that have. */
+static void test_region_is_of_the_active(void **unused) {
+    (void)unused;
+    struct role_node node;
+    edge_with(&node, "edge.rule: fedbuff(k=1)\nheartbeat: 5s\npublish.interval: 0\n");
+    uint64_t a = role_join(&node, 1, "a", 11), b = role_join(&node, 2, "b", 12),
+             c = role_join(&node, 3, "c", 13);
+    uint64_t base = role_pulled(&node, a, NULL)->msg.to_version;
+    struct trib_msg push = role_push(a, 1, base);
+    assert_int_equal(trib_aggregator_region(node.aggregator), 0); /* nobody has said anything */
+    push.weight = 30;
+    (void)role_update(&node, 1, push, 1.0f);
+    push = role_push(b, 1, base);
+    push.weight = 5;
+    (void)role_update(&node, 2, push, 1.0f);
+    push = role_push(c, 1, base);
+    push.weight = 700;
+    (void)role_update(&node, 3, push, 1.0f);
+    assert_int_equal(trib_aggregator_region(node.aggregator), 735);
+    assert_int_equal(node.state->gathered.weight, 735);
+    struct trib_msg bye = role_message(TRIB_BYE, c);
+    trib_msg_set(&bye, REASON, reason, TRIB_BYE_LEAVING);
+    role_deliver(&node, 3, NULL, &bye, NULL);
+    assert_int_equal(trib_aggregator_region(node.aggregator), 35);
+    role_wait(&node, 14000);
+    push = role_push(a, 2, base);
+    push.weight = 30;
+    (void)role_update(&node, 1, push, 1.0f);
+    assert_int_equal(trib_aggregator_region(node.aggregator), 35);
+    role_wait(&node, 2000); /* b was silent for three heartbeats */
+    assert_int_equal(role_logged(&node, "peer_quiet"), 1);
+    assert_int_equal(trib_aggregator_region(node.aggregator), 30);
+    assert_int_equal(node.state->gathered.weight, 735); /* what they have given is in there */
+    struct trib_msg ping = role_message(TRIB_PING, b);
+    trib_msg_set(&ping, TOKEN, token, 1);
+    role_deliver(&node, 2, NULL, &ping, NULL);
+    assert_int_equal(trib_aggregator_region(node.aggregator), 35);
+    role_stop(&node);
+    /* The same where a restarted node adds up for the first time. */
+    edge_with(&node, "heartbeat: 5s\n");
+    role_gather(&node, 1.0f); /* d, with ten */
+    (void)role_join(&node, 1, "d", 3);
+    role_wait(&node, 16000);
+    assert_int_equal(role_logged(&node, "peer_quiet"), 1);
+    assert_int_equal(trib_aggregator_region(node.aggregator), 0);
+    role_stop(&node);
+}
+
+/* ---- buffers ---- */
+
+static void assert_told(const struct role_node *node, const char *event, size_t times, const char *text) {
+    assert_int_equal(role_logged(node, event), times);
+    const struct trib_record *last = NULL;
+    for (size_t i = 0; i < node->record_count; i++)
+        if (node->records[i]->kind == TRIB_REC_EVENT && node->records[i]->event.size == strlen(event) &&
+            memcmp(node->records[i]->event.data, event, strlen(event)) == 0)
+            last = node->records[i];
+    assert_non_null(last); /* in the ledger too */
+    assert_int_equal(last->level, TRIB_LOG_WARN);
+    if (last->text.size != strlen(text) || memcmp(last->text.data, text, strlen(text)) != 0)
+        fail_msg("%s says %.*s, not %s", event, (int)last->text.size, last->text.data, text);
+}
+
+/* A k above the number of children that are there would wait for ever; that it is lowered is told once. */
+static void test_lowered_buffer_is_told(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, "cloud.rule: fedbuff(k=3, deadline=0)\n");
+    uint64_t a = role_join(&node, 1, "a", 11), b = role_join(&node, 2, "b", 12);
+    (void)role_pulled(&node, a, NULL);
+    (void)role_update(&node, 1, role_push(a, 1, 0), 1.0f);
+    assert_int_equal(node.state->commits, 0);
+    assert_told(&node, "buffer_lowered", 1, "updates=2 configured=3 active=2");
+    (void)role_update(&node, 2, role_push(b, 1, 0), 1.0f);
+    assert_int_equal(node.state->commits, 1);
+    (void)role_update(&node, 1, role_push(a, 2, 0), 1.0f);
+    assert_told(&node, "buffer_lowered", 1, "updates=2 configured=3 active=2");
+    struct trib_msg bye = role_message(TRIB_BYE, b);
+    trib_msg_set(&bye, REASON, reason, TRIB_BYE_LEAVING);
+    role_deliver(&node, 2, NULL, &bye, NULL);
+    role_poll(&node);
+    assert_told(&node, "buffer_lowered", 2, "updates=1 configured=3 active=1");
+    assert_int_equal(node.state->commits, 2);
+    role_stop(&node);
+}
+
+/* Edges that draw the model too far together: told once for each number of them that is more. Devices that
+ * are at the cloud themselves do not draw. */
+static void test_too_elastic_is_told(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, "cloud.rule: fedasync(share=no, staleness=constant)\nforward.elastic: 0.45\n");
+    const char *const names[] = {"a", "b", "c", "d"};
+    (void)role_join(&node, 9, "device", 9);
+    for (uint64_t i = 0; i < 4; i++) {
+        struct trib_msg hello = role_hello(names[i], 11 + i, 1);
+        hello.kind = TRIB_CHILD_EDGE;
+        role_deliver(&node, i + 1, NULL, &hello, NULL);
+        (void)role_next(&node, TRIB_WELCOME);
+        assert_int_equal(role_logged(&node, "elastic_too_strong"), i < 2 ? 0 : i - 1); /* 2 x 0.45 will do */
+    }
+    assert_told(&node, "elastic_too_strong", 2,
+                "elastic=0.45 edges=4 most=0.225; set plan.forward.elastic to that or less");
+    struct trib_msg again = role_hello("d", 99, 1);
+    again.kind = TRIB_CHILD_EDGE;
+    role_deliver(&node, 7, NULL, &again, NULL);
+    assert_int_equal(role_logged(&node, "elastic_too_strong"), 2);
+    role_stop(&node);
+}
+
+/* Krum with f = 1 needs five: at the deadline fewer are kept, and told once for each number of them. */
+static void test_short_buffer_is_told(void **unused) {
+    (void)unused;
+    struct role_node node;
+    cloud_with(&node, "cloud.rule: krum(f=1) | fedbuff(k=5, deadline=1s)\n");
+    uint64_t sessions[5];
+    const char *const names[] = {"a", "b", "c", "d", "e"};
+    for (uint64_t i = 0; i < 5; i++) sessions[i] = role_join(&node, i + 1, names[i], 11 + i);
+    (void)role_pulled(&node, sessions[0], NULL);
+    for (uint64_t i = 0; i < 3; i++) (void)role_update(&node, i + 1, role_push(sessions[i], 1, 0), 1.0f);
+    assert_int_equal(role_logged(&node, "buffer_short"), 0); /* it is not late yet */
+    role_wait(&node, 1000);
+    assert_told(&node, "buffer_short", 1, "updates=3 needed=5 active=5");
+    role_wait(&node, 1000);
+    assert_int_equal(role_logged(&node, "buffer_short"), 1);
+    (void)role_update(&node, 4, role_push(sessions[3], 1, 0), 1.0f);
+    assert_told(&node, "buffer_short", 2, "updates=4 needed=5 active=5");
+    assert_int_equal(node.state->commits, 0);
+    (void)role_update(&node, 5, role_push(sessions[4], 1, 0), 1.0f);
+    assert_int_equal(node.state->commits, 1);
+    assert_int_equal(role_logged(&node, "buffer_short"), 2);
     role_stop(&node);
 }
 
@@ -366,6 +504,10 @@ int main(void) {
         cmocka_unit_test(test_names_in_other_scripts),
         cmocka_unit_test(test_ping_bye_and_what_a_parent_does_not_take),
         cmocka_unit_test(test_quiet_child_is_not_counted),
+        cmocka_unit_test(test_region_is_of_the_active),
+        cmocka_unit_test(test_lowered_buffer_is_told),
+        cmocka_unit_test(test_too_elastic_is_told),
+        cmocka_unit_test(test_short_buffer_is_told),
         cmocka_unit_test(test_stopped_run),
         cmocka_unit_test(test_store_that_cannot_write),
         cmocka_unit_test(test_events_are_bounded),

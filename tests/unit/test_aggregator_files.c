@@ -13,7 +13,7 @@ enum { C = TRIB_CHUNK_MIN };
 
 /* Files of the test: memory, and how many there are. */
 struct files {
-    size_t made, there;
+    size_t made, there, rested;
     bool none, broken; /* cannot be made; cannot be written */
 };
 
@@ -35,6 +35,13 @@ static bool put(void *owner, size_t at, const void *data, size_t bytes) {
     return true;
 }
 
+static void rest(void *owner) {
+    struct file *file = owner;
+    file->files->rested++;
+}
+
+static const struct trib_blob_file in_file = {.write = put, .rest = rest, .release = release};
+
 static struct trib_blob *make(void *ctx, size_t bytes) {
     struct files *files = ctx;
     if (files->none) return NULL;
@@ -43,7 +50,7 @@ static struct trib_blob *make(void *ctx, size_t bytes) {
     file->files = files;
     files->made++;
     files->there++;
-    return trib_blob_wrap_file(file->bytes, bytes, put, release, file);
+    return trib_blob_wrap_file(file->bytes, bytes, &in_file, file);
 }
 
 static void cloud(struct role_node *node, struct files *files, size_t budget, uint64_t file_budget) {
@@ -84,6 +91,7 @@ static void test_large_ones_come_into_files(void **unused) {
     xfer_accepted(&node, 1);
     assert_int_equal(spooled(&node), 0);
     assert_int_equal(files.made, 3);
+    assert_int_equal(files.rested, 3); /* as soon as each was judged, written or not */
     trib_blob_unref(&payload);
     role_rebuild(&node);
     role_stop(&node);

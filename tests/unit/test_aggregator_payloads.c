@@ -21,6 +21,7 @@ static void begin(struct world *w, size_t budget) {
     *w = (struct world){.number = 0};
     role_parent(&w->node, (struct role_options){.role = TRIB_ROLE_CLOUD,
                                                 .big = true,
+                                                .given = true,
                                                 .plan = "codec.global: int8\npublish.global_interval: 0\n",
                                                 .aggregator = {.budget_bytes = budget}});
     w->author = role_join(&w->node, 1, "author", 11);
@@ -156,7 +157,7 @@ static void test_one_increment_of_two(void **unused) {
     publish(&w);
     publish(&w);
     const struct trib_msg *model = ask(&w, 2, device, &held, TRIB_MODEL); /* there is room */
-    assert_int_equal(model->increments.count, 2);
+    assert_int_equal(model->parts.count, 2);
     assert_int_equal(model->to_version, 3);
     role_stop(&w.node);
 
@@ -170,7 +171,7 @@ static void test_one_increment_of_two(void **unused) {
     publish(&w);
     model = ask(&w, 2, device, &held, TRIB_MODEL);
     assert_int_equal(model->kind, TRIB_MODEL_INCREMENTS);
-    assert_int_equal(model->increments.count, 1);
+    assert_int_equal(model->parts.count, 1);
     assert_int_equal(model->to_version, 2);
     assert_memory_equal(model->to_digest, trib_state_base(w.node.state, 2)->chain, TRIB_DIGEST_BYTES);
     struct trib_msg next = *model;

@@ -1,4 +1,4 @@
-/* The parent role, message by message: numbers, verdicts, rounds and weights, and the models that it serves.
+/* The parent role, message by message: numbers, verdicts, rounds and weights.
  * Vectors are four floats in f32 and version 0 is all zeros, so that every weight and sum is exact. */
 #include "tests/support/cmocka.h"
 
@@ -374,6 +374,36 @@ static void test_weights_at_the_cloud(void **unused) {
 }
 
 /* The last version is the last, also before anybody has said that the run is over. */
+/* What FedAsync mixes in is as far from the base as the update is: without the increments since that base, it
+ * cannot be. The ring of a model of four floats holds one increment of f32. */
+static void test_base_outside_the_ring(void **unused) {
+    (void)unused;
+    for (int mix = 0; mix < 2; mix++) {
+        struct role_node node;
+        cloud_with(&node, mix ? "cloud.rule: fedasync(form=mix)\npublish.global_interval: 0\n"
+                              : "cloud.rule: fedasync\npublish.global_interval: 0\n");
+        uint64_t session = role_join(&node, 1, "a", 11);
+        const struct role_sent *held = role_pulled(&node, session, NULL);
+        for (uint64_t n = 1; n <= 2; n++) {
+            assert_int_equal(role_update(&node, 1, role_push(session, n, 0), 1.0f)->verdict, TRIB_ACCEPTED);
+            held = role_pulled(&node, session, &held->msg);
+            assert_int_equal(held->msg.to_version, n);
+        }
+        struct trib_blob *payload = role_floats(ROLE_N, 1.0f);
+        if (mix) {
+            assert_int_equal(role_refused(&node, role_push(session, 3, 0), payload), TRIB_REASON_BASE);
+            assert_int_equal(role_last(&node, TRIB_REC_VERDICT)->reason, TRIB_REASON_BASE);
+            assert_int_equal(node.state->version, 2);
+        } else { /* nobody goes back to it */
+            assert_int_equal(role_update(&node, 1, role_push(session, 3, 0), 1.0f)->verdict, TRIB_ACCEPTED);
+        }
+        assert_int_equal(role_update(&node, 1, role_push(session, 4, 1), 1.0f)->verdict, TRIB_ACCEPTED);
+        trib_blob_unref(&payload);
+        role_rebuild(&node);
+        role_stop(&node);
+    }
+}
+
 static void test_no_version_behind_the_last(void **unused) {
     (void)unused;
     struct role_node node;
@@ -386,74 +416,6 @@ static void test_no_version_behind_the_last(void **unused) {
     assert_int_equal(role_refused(&node, role_push(a, 3, 0), payload), TRIB_REASON_FINISHED);
     trib_blob_unref(&payload);
     assert_int_equal(node.state->version, 2);
-    role_stop(&node);
-}
-
-/* ---- models ---- */
-
-static void test_pull(void **unused) {
-    (void)unused;
-    struct role_node node;
-    role_parent(&node, (struct role_options){.role = TRIB_ROLE_CLOUD,
-                                             .plan = "codec.global: int8\npublish.global_interval: 0\n"});
-    uint64_t session = role_join(&node, 1, "a", 11);
-    const struct role_sent *seed = role_pulled(&node, session, NULL);
-    assert_int_equal(seed->msg.kind, TRIB_MODEL_SEED);
-    assert_int_equal(seed->msg.seed, 1);
-    assert_null(seed->payload);
-    assert_int_equal(seed->after, role_last(&node, TRIB_REC_PUBLISH)->position);
-    assert_int_equal(role_pulled(&node, session, &seed->msg)->msg.kind, TRIB_MODEL_CURRENT);
-
-    (void)role_update(&node, 1, role_push(session, 1, 0), 1.0f);
-    const struct role_sent *first = role_pulled(&node, session, &seed->msg);
-    assert_int_equal(first->msg.kind, TRIB_MODEL_INCREMENTS);
-    assert_int_equal(first->msg.from_version, 0);
-    assert_int_equal(first->msg.to_version, 1);
-    assert_memory_equal(first->msg.from_digest, seed->msg.to_digest, TRIB_DIGEST_BYTES);
-    assert_int_equal(first->msg.increments.count, 1);
-    assert_int_equal(first->msg.increments.items[0], trib_blob_size(first->payload));
-    assert_int_equal(first->after, role_last(&node, TRIB_REC_PUBLISH)->position);
-
-    struct trib_msg wrong = seed->msg; /* what it holds is not our version 0 */
-    wrong.to_digest[31] ^= 1;
-    const struct role_sent *whole = role_pulled(&node, session, &wrong);
-    assert_int_equal(whole->msg.kind, TRIB_MODEL_SNAPSHOT);
-    assert_int_equal(trib_blob_size(whole->payload), ROLE_N * sizeof(float));
-    assert_memory_equal(trib_blob_data(whole->payload), node.state->P, ROLE_N * sizeof(float));
-    (void)role_update(&node, 1, role_push(session, 2, 1), 1.0f);
-    /* two increments of 8 bytes are no less than a snapshot of 16 */
-    assert_int_equal(role_pulled(&node, session, &seed->msg)->msg.kind, TRIB_MODEL_SNAPSHOT);
-    assert_int_equal(role_pulled(&node, session, &first->msg)->msg.kind, TRIB_MODEL_INCREMENTS);
-    role_rebuild(&node);
-    role_stop(&node);
-}
-
-static void test_several_increments(void **unused) {
-    (void)unused;
-    struct role_node node;
-    role_parent(&node,
-                (struct role_options){.role = TRIB_ROLE_CLOUD,
-                                      .big = true,
-                                      .plan = "codec.global: topk(0.01)+int8\npublish.global_interval: 0\n"});
-    uint64_t session = role_join(&node, 1, "a", 11);
-    const struct role_sent *seed = role_pulled(&node, session, NULL), *last = NULL;
-    struct trib_buf all;
-    trib_buf_init(&all, 0);
-    for (uint64_t i = 1; i <= 3; i++) {
-        (void)role_update(&node, 1, role_push(session, i, i - 1), (float)i);
-        last = role_pulled(&node, session, last != NULL ? &last->msg : &seed->msg);
-        assert_int_equal(last->msg.kind, TRIB_MODEL_INCREMENTS);
-        trib_buf_append(&all, trib_blob_data(last->payload), trib_blob_size(last->payload));
-    }
-    for (int again = 0; again < 2; again++) { /* the second one comes from the cache */
-        const struct role_sent *model = role_pulled(&node, session, &seed->msg);
-        assert_int_equal(model->msg.kind, TRIB_MODEL_INCREMENTS);
-        assert_int_equal(model->msg.increments.count, 3);
-        assert_int_equal(trib_blob_size(model->payload), all.size);
-        assert_memory_equal(trib_blob_data(model->payload), all.data, all.size);
-        assert_memory_equal(model->msg.to_digest, last->msg.to_digest, TRIB_DIGEST_BYTES);
-    }
-    trib_buf_release(&all);
     role_stop(&node);
 }
 
@@ -531,9 +493,8 @@ int main(void) {
         cmocka_unit_test(test_round_does_not_wait_for_the_refused),
         cmocka_unit_test(test_nothing_is_published_on_hold),
         cmocka_unit_test(test_weights_at_the_cloud),
+        cmocka_unit_test(test_base_outside_the_ring),
         cmocka_unit_test(test_no_version_behind_the_last),
-        cmocka_unit_test(test_pull),
-        cmocka_unit_test(test_several_increments),
         cmocka_unit_test(test_publication_interval),
         cmocka_unit_test(test_applied_moves_with_publication),
         cmocka_unit_test(test_edge_waits_for_a_model),

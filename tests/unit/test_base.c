@@ -15,10 +15,12 @@
 #include "shared/base/clock.h"
 #include "shared/base/error.h"
 #include "shared/base/rng.h"
+#include "tests/support/pages.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- random numbers ---- */
 
@@ -297,6 +299,33 @@ static void test_floats_are_aligned(void **state) {
     }
 }
 
+/* Whether the system has huge pages or not. An allocator other than glibc's does not grow that heap. */
+static void test_memory_in_huge_pages(void **state) {
+    (void)state;
+    enum { BLOCKS = 100000, BYTES = 1000 }; /* more than the heap grows by at a time */
+    uint8_t **blocks = trib_alloc_array(BLOCKS, sizeof *blocks);
+    const char *end = NULL, *first = NULL;
+    assert_non_null(blocks);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        const char *before = end;
+        trib_alloc_huge_pages(&end);
+        if (i == 0) first = end;
+        assert_true(end >= before);
+        blocks[i] = trib_alloc(BYTES);
+        assert_non_null(blocks[i]);
+        assert_int_equal(blocks[i][BYTES - 1], 0);
+        memset(blocks[i], (int)(i & 255), BYTES);
+    }
+    struct pages pages;
+    bool has_huge = access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
+    if (end > first && has_huge && pages_of(end - 1, &pages)) assert_true(pages.huge_asked);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        assert_int_equal(blocks[i][0], i & 255);
+        trib_free(blocks[i]);
+    }
+    trib_free(blocks);
+}
+
 static void test_allocations_fail_when_told(void **state) {
     (void)state;
     trib_alloc_fail_after(2);
@@ -402,6 +431,7 @@ int main(void) {
         cmocka_unit_test(test_buf_without_memory),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_floats_are_aligned),
+        cmocka_unit_test(test_memory_in_huge_pages),
         cmocka_unit_test(test_allocations_fail_when_told),
         cmocka_unit_test(test_error_texts),
         cmocka_unit_test(test_error_of_errno),

@@ -47,8 +47,7 @@ static void normalisation_is_a_choice(void **state) {
 
 static void async_sgd_decays_by_commits(void **state) {
     (void)state;
-    struct trib_rule *rule =
-        rule_of("async_sgd(lr=0.5, decay=0.1, staleness=polynomial(1))", TRIB_TIER_CLOUD);
+    struct trib_rule *rule = rule_of("async_sgd(lr=0.5, decay=0.1, staleness=polynomial(1))", TRIB_TIER_EDGE);
     struct trib_rule_memory memory = {0};
     static const struct {
         uint64_t commits, staleness;
@@ -64,6 +63,46 @@ static void async_sgd_decays_by_commits(void **state) {
         }
     }
     trib_rule_free(&rule);
+}
+
+static double weighs(const char *spec, enum trib_tier tier, uint64_t staleness) {
+    struct trib_rule *rule = rule_of(spec, tier);
+    struct trib_rule_memory memory = {0};
+    struct trib_rule_update fresh = {.weight = 30, .share = 0.1}, update = fresh;
+    update.staleness = staleness;
+    struct trib_rule_weight w = trib_rule_weigh(rule, &memory, &fresh);
+    trib_rule_note_update(&memory, NULL, &fresh, &w, 1);
+    w = trib_rule_weigh(rule, &memory, &update);
+    trib_rule_free(&rule);
+    return (double)w.applied;
+}
+
+/* At the cloud each update counts by its child's share of the population, and is damped against the mean of
+ * what came before: after one with s = 1 an s of 1/2 is 2/3 of the mean. */
+static void async_sgd_by_tier(void **state) {
+    (void)state;
+    assert_close(weighs("async_sgd(lr=0.5)", TRIB_TIER_CLOUD, 9), 0.05); /* constant: never damped */
+    assert_close(weighs("async_sgd(lr=0.5)", TRIB_TIER_EDGE, 9), 0.5);
+    assert_close(weighs("async_sgd(lr=0.5, share=no)", TRIB_TIER_CLOUD, 9), 0.5);
+    assert_close(weighs("async_sgd(lr=0.5, share=yes)", TRIB_TIER_EDGE, 9), 0.05);
+    assert_close(weighs("async_sgd(staleness=polynomial(1))", TRIB_TIER_EDGE, 1), 0.5);
+    assert_close(weighs("async_sgd(staleness=polynomial(1))", TRIB_TIER_CLOUD, 1), 0.1 * 2 / 3);
+    assert_close(weighs("async_sgd(staleness=polynomial(1), relative=no)", TRIB_TIER_CLOUD, 1), 0.1 / 2);
+    assert_close(weighs("async_sgd(staleness=polynomial(1), relative=yes)", TRIB_TIER_EDGE, 1), 2.0 / 3);
+}
+
+/* A mean by samples: n s of each over the sum of n, so that one that is late counts less and nobody else
+ * more. It needs no share, which n is in a mean. */
+static void semiasync_damps(void **state) {
+    (void)state;
+    assert_close(scale_times_applied("semiasync"), 0.5);
+    assert_close(scale_times_applied("semiasync(staleness=constant)"), 1);
+    assert_close(scale_times_applied("semiasync(lr=3, staleness=polynomial(1))"), 0.75);
+    assert_close(scale_times_applied("semiasync(relative=yes)"), 1); /* all are equally late */
+    assert_close(weighs("semiasync", TRIB_TIER_EDGE, 3), 30 * 0.5);
+    assert_close(weighs("semiasync", TRIB_TIER_CLOUD, 3), 30 * 0.5 / 0.75);
+    assert_close(weighs("semiasync(relative=no)", TRIB_TIER_CLOUD, 3), 30 * 0.5);
+    assert_close(weighs("semiasync(relative=yes)", TRIB_TIER_EDGE, 3), 30 * 0.5 / 0.75);
 }
 
 static void semiasync_periods(void **state) {
@@ -173,6 +212,8 @@ static void combinations_that_make_no_sense(void **state) {
     assert_refused("norm_clip | area", TRIB_TIER_EDGE, "adds updates as they are");
     assert_refused("area | momentum", TRIB_TIER_CLOUD, "adds updates as they are");
     assert_refused("fedat | adam", TRIB_TIER_CLOUD, "makes a model and no step");
+    assert_refused("cosine_filter | fedat", TRIB_TIER_CLOUD, "a step of fedat is tiers that change weight");
+    assert_refused("norm_clip | trust | fedat", TRIB_TIER_CLOUD, "trust compares updates with the last step");
     assert_refused("fedat", TRIB_TIER_EDGE, "fedat is for the cloud");
     assert_refused("median | ca2fl", TRIB_TIER_EDGE, "sees several updates at once, and ca2fl gathers none");
     assert_refused("norm_clip(0) | fedbuff", TRIB_TIER_EDGE, "no radius");
@@ -182,6 +223,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(normalisation_is_a_choice),
         cmocka_unit_test(async_sgd_decays_by_commits),
+        cmocka_unit_test(async_sgd_by_tier),
+        cmocka_unit_test(semiasync_damps),
         cmocka_unit_test(semiasync_periods),
         cmocka_unit_test(norms_are_clipped),
         cmocka_unit_test(long_updates_are_refused),

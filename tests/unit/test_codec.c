@@ -196,9 +196,13 @@ static void test_extremes(void **state) {
         }
         trib_codec_free(&codec);
     }
-    const float tiny[] = {1e-40F, -1e-38F, FLT_TRUE_MIN};
-    static const uint8_t zeros[7] = {0};
-    expect_bytes("int8", tiny, 3, zeros, sizeof zeros);
+    const float tiny[] = {1e-40F, -1e-38F, FLT_TRUE_MIN, 126.9F * FLT_MIN};
+    static const uint8_t zeros[8] = {0};
+    expect_bytes("int8", tiny, 3, zeros, sizeof zeros - 1);
+    expect_bytes("int8", tiny, 4, zeros, sizeof zeros); /* not a denormal scale, by which one could divide */
+    const float least[] = {127.0F * FLT_MIN, -FLT_MIN};
+    static const uint8_t normal[] = {0, 0, 0x80, 0, 127, 0xFF};
+    expect_bytes("int8", least, 2, normal, sizeof normal);
     static const uint8_t largest[] = {0xFF, 0x7B, 0xFF, 0xFB};
     expect_bytes("f16", x, 2, largest, sizeof largest);
     static const uint8_t halves[] = {0xFF, 0x7B};

@@ -47,6 +47,8 @@ static void test_refused_int8(void **state) {
     refuse("int8", data, 6, 2, TRIB_INVALID, "scale of block 0");
     trib_put_f32(data, -0.0F);
     refuse("int8", data, 6, 2, TRIB_INVALID, "scale of block 0");
+    trib_put_f32(data, nextafterf(FLT_MIN, 0.0F));
+    refuse("int8", data, 6, 2, TRIB_INVALID, "scale of block 0");
     trib_put_f32(data, 0.0F);
     refuse("int8", data, 6, 2, TRIB_INVALID, "scale 0");
     const float bad[] = {NAN, INFINITY, -INFINITY, FLT_MAX, FLT_MAX / 100.0F};

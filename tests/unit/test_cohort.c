@@ -6,6 +6,7 @@
 #include "shared/base/rng.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- rounds ---- */
@@ -32,6 +33,56 @@ static void a_round_is_drawn_and_the_rest_waits(void **unused) {
     char text[400];
     assert_non_null(
         strstr(children_event(f, "cohort", text, sizeof text), "policy=random version=0 chosen=5 of=20"));
+    children_end(&f);
+}
+
+/* How often each name stands in the events `cohort`, by the number behind the prefix; *parts: how many events
+ * there are. Each is as it says: its names are as many as it was told, over all its parts. */
+static void names_told(const struct children *f, const char *prefix, size_t *times, size_t *parts) {
+    size_t told = 0, chosen = 0, left = 0;
+    *parts = 0;
+    for (size_t i = 0; i < f->node.record_count; i++) {
+        char text[2100];
+        const struct trib_record *record = f->node.records[i];
+        if (record->kind != TRIB_REC_EVENT || record->event.size != 6 ||
+            memcmp(record->event.data, "cohort", 6) != 0)
+            continue;
+        ++*parts;
+        (void)snprintf(text, sizeof text, "%.*s", (int)record->text.size, record->text.data);
+        size_t part = 1, of = 1;
+        const char *which = strstr(text, " part=");
+        if (which != NULL) assert_int_equal(sscanf(which, " part=%zu/%zu", &part, &of), 2);
+        assert_int_equal(part, left == 0 ? 1 : of - left + 1);
+        if (left == 0) assert_int_equal(told, chosen); /* of the one before */
+        if (left == 0) told = 0;
+        left = of - part;
+        assert_int_equal(sscanf(strstr(text, " chosen="), " chosen=%zu", &chosen), 1);
+        for (char *save = NULL, *name = strtok_r(strstr(text, " names=") + 7, ",", &save); name != NULL;
+             name = strtok_r(NULL, ",", &save), told++) {
+            assert_memory_equal(name, prefix, strlen(prefix));
+            times[strtoul(name + strlen(prefix), NULL, 10)]++;
+        }
+    }
+    assert_int_equal(left, 0);
+    assert_int_equal(told, chosen);
+}
+
+#define LONG_NAME "somewhere-on-the-second-floor-of-the-eastern-wing-"
+
+static void everybody_who_was_chosen_is_told(void **unused) {
+    (void)unused;
+    size_t times[60] = {0}, parts, given = 0;
+    struct children *f = children_named(60, ROUNDS "select.count: 50\n", LONG_NAME);
+    children_pull(f);
+    children_live(f, 3000);
+    (void)children_come(f);
+    names_told(f, LONG_NAME, times, &parts);
+    assert_int_equal(parts, 2); /* 50 names of 52 bytes, 1,600 an event */
+    for (size_t i = 0; i < 60; i++) {
+        assert_int_equal(times[i], f->child[i].given);
+        given += times[i];
+    }
+    assert_int_equal(given, 50);
     children_end(&f);
 }
 
@@ -324,6 +375,29 @@ static void as_many_as_may_work_at_a_time(void **unused) {
     }
     for (size_t i = 0; i < 12; i++) assert_in_range(rounds[i], 12, 45);
     assert_in_range(role_logged(&f->node, "cohort"), 4, 5); /* one row for 64 choices */
+    trib_aggregator_goodbye(f->node.aggregator, f->node.now_ms, TRIB_BYE_LEAVING);
+    (void)role_collect(&f->node, true);
+    size_t times[12] = {0}, parts;
+    names_told(f, "d", times, &parts);
+    assert_in_range(parts, 5, 6); /* and one for the rest, when it ends */
+    for (size_t i = 0; i < 12; i++) assert_int_equal(times[i], rounds[i] + f->child[i].given);
+    children_end(&f);
+}
+
+/* A few choices are told soon: a minute after the first of them. */
+static void a_few_choices_are_told_in_time(void **unused) {
+    (void)unused;
+    struct children *f = children_of(12, BUFFERS "select.count: 3\n");
+    size_t times[12] = {0}, parts;
+    children_pull(f);
+    for (int i = 0; i < 58; i++) {
+        children_live(f, 1000);
+        assert_int_equal(role_logged(&f->node, "cohort"), 0);
+    }
+    for (int i = 0; i < 5; i++) children_live(f, 1000);
+    names_told(f, "d", times, &parts);
+    assert_int_equal(parts, 1);
+    for (size_t i = 0; i < 12; i++) assert_int_equal(times[i], f->child[i].given);
     children_end(&f);
 }
 
@@ -430,6 +504,7 @@ static void idle_children_cost_heartbeats_only(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_round_is_drawn_and_the_rest_waits),
+        cmocka_unit_test(everybody_who_was_chosen_is_told),
         cmocka_unit_test(the_refused_are_not_preferred),
         cmocka_unit_test(a_round_without_the_refused_is_smaller),
         cmocka_unit_test(rounds_choose_at_random),
@@ -442,6 +517,7 @@ int main(void) {
         cmocka_unit_test(a_lost_call_of_a_later_round),
         cmocka_unit_test(a_round_goes_on_after_a_restart),
         cmocka_unit_test(as_many_as_may_work_at_a_time),
+        cmocka_unit_test(a_few_choices_are_told_in_time),
         cmocka_unit_test(a_place_that_is_left_is_given_on),
         cmocka_unit_test(who_was_not_reached_is_not_forgotten),
         cmocka_unit_test(a_new_incarnation_has_no_place),

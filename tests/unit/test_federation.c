@@ -14,8 +14,7 @@
 struct problem {
     size_t devices;
     uint64_t updates[64]; /* trained so far, by device */
-    uint64_t limit;       /* then a device takes very long */
-    bool alternating;     /* even devices only every second version: absent ones */
+    bool absent;          /* of three times a device trains one takes it far too long for a round */
     float rate;
 };
 
@@ -36,7 +35,7 @@ static uint64_t pull_towards(void *ctx, size_t device, uint64_t version, const f
     submission->steps = 10;
     submission->loss = 1.0f;
     uint64_t trained = ++problem->updates[device];
-    if (problem->limit > 0 && trained > problem->limit) return 1000000000;
+    if (problem->absent && (trained + device) % 3 == 0) return 12000;
     return 200 + 150 * (device % 10);
 }
 
@@ -106,44 +105,146 @@ static void same_seed_same_digests(void **unused) {
     assert_memory_not_equal(digests[0], digests[2], TRIB_DIGEST_BYTES);
 }
 
-/* The same rounds by hand: M += sum n_k d_k / sum n_k over the devices that took part. */
-static void flat_fedavg(struct problem *problem, float *model, size_t n, size_t devices, int rounds) {
+/* A round by hand: M += sum n_k d_k / sum n_k over the devices that took part, a bit for each. */
+static void fedavg_round(struct problem *problem, float *model, size_t n, uint64_t devices) {
     float *step = trib_alloc_floats(n), *difference = trib_alloc_floats(n);
-    for (int round = 0; round < rounds; round++) {
-        memset(step, 0, n * sizeof *step);
-        double weights = 0;
-        for (size_t d = 0; d < devices; d++) weights += (double)n_of(d);
-        for (size_t d = 0; d < devices; d++) {
-            struct trib_submission submission;
-            (void)pull_towards(problem, d, 0, model, n, difference, &submission);
-            for (size_t i = 0; i < n; i++) step[i] += (float)((double)n_of(d) / weights) * difference[i];
-        }
-        for (size_t i = 0; i < n; i++) model[i] += step[i];
+    double weights = 0;
+    for (size_t d = 0; d < 64; d++)
+        if (devices >> d & 1) weights += (double)n_of(d);
+    for (size_t d = 0; d < 64; d++) {
+        struct trib_submission submission;
+        if (!(devices >> d & 1)) continue;
+        (void)pull_towards(problem, d, 0, model, n, difference, &submission);
+        for (size_t i = 0; i < n; i++) step[i] += (float)((double)n_of(d) / weights) * difference[i];
     }
+    for (size_t i = 0; i < n; i++) model[i] += step[i];
     trib_free(step);
     trib_free(difference);
 }
 
-static void two_synchronous_tiers_equal_flat_fedavg(void **unused) {
-    (void)unused;
-    struct problem problem = {.devices = 7, .rate = 0.3f};
-    struct federation_options options = base_options(
-        &problem,
-        "edge.rule: fedavg\ncloud.rule: fedavg\nforward.hold: true\ncodec.up: f32\ncodec.down: f32\n"
-        "codec.forward: f32\ncodec.global: f32\npublish.interval: 0\npublish.global_interval: 0\n");
-    options.devices = 7; /* the edges are unequal: 4 and 3 devices */
+static const char synchronous[] =
+    "cloud.rule: fedavg\nforward.hold: true\ncodec.up: f32\ncodec.down: f32\ncodec.forward: f32\n"
+    "codec.global: f32\npublish.interval: 0\npublish.global_interval: 0\n";
+
+/* Nodes of a cloud, three edges and nine devices: five, three and one. */
+static const size_t uneven[] = {0, 0, 0, 0, 1, 2, 1, 3, 1, 2, 1, 1, 2};
+static const uint64_t below[] = {0x0d5, 0x122, 0x008}; /* which devices that are */
+static const uint64_t everybody = 0x1ff;
+enum { DEVICES = 9 };
+
+/* Run to so many versions of the cloud; *first is its version 0, which the caller frees. */
+static struct federation *uneven_federation(struct problem *problem, const char *edge_rule, const char *more,
+                                            uint64_t versions, float **first) {
+    static char plan[512];
+    (void)snprintf(plan, sizeof plan, "edge.rule: %s\n%s%s", edge_rule, synchronous, more);
+    struct federation_options options = base_options(problem, plan);
+    options.edges = 3;
+    options.devices = DEVICES;
+    options.parents = uneven;
+    options.keep_journal = true;
     struct federation *fed = federation_new(&options);
     federation_run(fed, 1000000 + 3000, NULL, NULL); /* everybody is connected */
-    uint64_t versions = 12;
-    federation_run(fed, 1000000 + 600000, versions_reached, &versions);
+    federation_run(fed, 1000000 + 900000, versions_reached, &versions);
     const struct trib_state *cloud = federation_state(fed, FED_CLOUD);
     assert_int_equal(cloud->version, versions);
+    *first = trib_alloc_floats(trib_state_parameters(cloud));
+    trib_schema_draw(&cloud->schema, options.seed, *first);
+    return fed;
+}
+
+static void two_synchronous_tiers_equal_flat_fedavg(void **unused) {
+    (void)unused;
+    struct problem problem = {.devices = 9, .rate = 0.3f};
+    float *model;
+    const uint64_t versions = 12;
+    struct federation *fed = uneven_federation(&problem, "fedavg", "", versions, &model);
+    const struct trib_state *cloud = federation_state(fed, FED_CLOUD);
     size_t n = trib_state_parameters(cloud);
-    float *model = trib_alloc_floats(n);
-    trib_schema_draw(&cloud->schema, options.seed, model);
-    flat_fedavg(&problem, model, n, options.devices, (int)versions);
+    for (uint64_t i = 0; i < versions; i++) fedavg_round(&problem, model, n, everybody);
     for (size_t i = 0; i < n; i++) assert_true(fabsf(model[i] - cloud->own[i]) < 4e-6f);
     trib_free(model);
+    federation_free(&fed);
+}
+
+/* Which devices an edge's rounds had: the updates that it accepted before each of its commits. */
+static size_t rounds_of(const struct federation *fed, size_t edge, uint64_t *rounds, size_t most) {
+    const struct trib_record *const *records;
+    size_t count = federation_journal(fed, edge, &records), done = 0;
+    uint64_t devices = 0;
+    for (size_t i = 0; i < count && done < most; i++) {
+        const struct trib_record *r = records[i];
+        unsigned device;
+        if (r->kind == TRIB_REC_VERDICT && r->verdict == TRIB_ACCEPTED) {
+            char name[FED_NAME] = {0};
+            memcpy(name, r->peer.data, r->peer.size < sizeof name ? r->peer.size : sizeof name - 1);
+            assert_int_equal(sscanf(name, "device-%u", &device), 1);
+            devices |= (uint64_t)1 << (device - 1);
+        } else if (r->kind == TRIB_REC_COMMIT) {
+            rounds[done++] = devices;
+            devices = 0;
+        }
+    }
+    return done;
+}
+
+/* Devices that come too late for their edge's deadline are not in a round, at any tier: what comes out is
+ * the mean over those that are, as if one aggregator had heard them all. */
+static void absent_devices_are_in_no_mean(void **unused) {
+    (void)unused;
+    enum { VERSIONS = 20 };
+    struct problem problem = {.devices = 9, .rate = 0.3f, .absent = true};
+    float *model;
+    uint64_t rounds[3][VERSIONS], full = 0, seen = 0;
+    struct federation *fed = uneven_federation(&problem, "fedavg(deadline=4s)", "", VERSIONS, &model);
+    const struct trib_state *cloud = federation_state(fed, FED_CLOUD);
+    size_t n = trib_state_parameters(cloud);
+    for (size_t e = 0; e < 3; e++) assert_int_equal(rounds_of(fed, e + 1, rounds[e], VERSIONS), VERSIONS);
+    for (size_t i = 0; i < VERSIONS; i++) {
+        uint64_t devices = rounds[0][i] | rounds[1][i] | rounds[2][i];
+        for (size_t e = 0; e < 3; e++) assert_true(rounds[e][i] != 0 && (rounds[e][i] & ~below[e]) == 0);
+        fedavg_round(&problem, model, n, devices);
+        full += devices == everybody;
+        seen |= devices;
+    }
+    assert_true(full < VERSIONS / 2); /* there were absent ones, */
+    assert_true(seen == everybody);   /* and nobody always was */
+    for (size_t i = 0; i < n; i++) assert_true(fabsf(model[i] - cloud->own[i]) < 4e-6f);
+    federation_check(fed, "absent");
+    trib_free(model);
+    federation_free(&fed);
+}
+
+/* HierFAVG, kappa2 = 3: each edge averages its devices three times, starting from the cloud's model; then
+ * the cloud averages the edges by their devices' samples. */
+static void three_rounds_of_edges_between_means(void **unused) {
+    (void)unused;
+    struct problem problem = {.devices = 9, .rate = 0.3f};
+    float *model;
+    const uint64_t versions = 6;
+    struct federation *fed = uneven_federation(&problem, "fedavg", "forward.commits: 3\n", versions, &model);
+    const struct trib_state *cloud = federation_state(fed, FED_CLOUD);
+    size_t n = trib_state_parameters(cloud);
+    float *edge = trib_alloc_floats(n), *mean = trib_alloc_floats(n);
+    for (uint64_t i = 0; i < versions; i++) {
+        double all = 0;
+        for (size_t d = 0; d < DEVICES; d++) all += (double)n_of(d);
+        memset(mean, 0, n * sizeof *mean);
+        for (size_t e = 0; e < 3; e++) {
+            double weight = 0;
+            for (size_t d = 0; d < DEVICES; d++)
+                if (below[e] >> d & 1) weight += (double)n_of(d);
+            memcpy(edge, model, n * sizeof *edge);
+            for (int round = 0; round < 3; round++) fedavg_round(&problem, edge, n, below[e]);
+            for (size_t j = 0; j < n; j++) mean[j] += (float)(weight / all) * edge[j];
+        }
+        memcpy(model, mean, n * sizeof *model);
+    }
+    for (size_t i = 0; i < n; i++) assert_true(fabsf(model[i] - cloud->own[i]) < 4e-6f);
+    for (size_t e = 1; e <= 3; e++) assert_true(federation_state(fed, e)->commits >= 3 * versions);
+    federation_check(fed, "three rounds");
+    trib_free(model);
+    trib_free(edge);
+    trib_free(mean);
     federation_free(&fed);
 }
 
@@ -325,6 +426,8 @@ int main(void) {
         cmocka_unit_test(asynchronous_federation_converges),
         cmocka_unit_test(same_seed_same_digests),
         cmocka_unit_test(two_synchronous_tiers_equal_flat_fedavg),
+        cmocka_unit_test(absent_devices_are_in_no_mean),
+        cmocka_unit_test(three_rounds_of_edges_between_means),
         cmocka_unit_test(nothing_is_lost_on_a_bad_network),
         cmocka_unit_test(crash_replays_to_the_same_bits),
         cmocka_unit_test(large_models_travel_in_pieces),

@@ -1,5 +1,6 @@
 /* The ledger: rows from records, views over them, the queries of docs/ledger.md, and who may read it. */
 #include "shared/ledger/ledger.h"
+#include "shared/ledger/schema.h"
 #include "shared/store/sql.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/ledger_kit.h"
@@ -235,7 +236,7 @@ static void test_edge_side(void **state) {
     assert_string_equal(ask(k, "SELECT version, from_version, kind, wire_bytes FROM parent_models"),
                         "40|-|snapshot|300\n41|40|increments|50\n");
     assert_string_equal(ask(k, "SELECT hop, up_bytes, down_bytes FROM bytes_by_hop"),
-                        "device-edge|4100|6200\nedge-cloud|123|350\n");
+                        "device-edge|3100|6200\nedge-cloud|123|350\nedge-edge|1000|0\n");
     struct trib_record fenced = {.kind = TRIB_REC_PARENT, .payload = trib_blob_new(9)};
     trib_rec_set(&fenced, VERSION, version, 50);
     trib_rec_set(&fenced, MODEL_KIND, model_kind, TRIB_MODEL_SNAPSHOT);
@@ -376,6 +377,83 @@ static void test_files_that_cannot_be_read(void **state) {
     expect_unreadable(k->kit.path, TRIB_CORRUPT, "not a readable SQLite database");
 }
 
+struct bytes {
+    int64_t updates, device_edge, edge_edge, cloud;
+};
+
+static enum trib_status see_curve(void *ctx, const struct trib_ledger_cell *cells, size_t count,
+                                  struct trib_error *err) {
+    struct bytes *bytes = ctx;
+    (void)count;
+    (void)err;
+    bytes->updates = cells[trib_ledger_column(TRIB_LEDGER_CURVE, "updates")].integer;
+    bytes->device_edge = cells[trib_ledger_column(TRIB_LEDGER_CURVE, "device_edge_up_bytes")].integer;
+    bytes->edge_edge = cells[trib_ledger_column(TRIB_LEDGER_CURVE, "edge_edge_up_bytes")].integer;
+    bytes->cloud = cells[trib_ledger_column(TRIB_LEDGER_CURVE, "cloud_up_bytes")].integer;
+    return TRIB_OK;
+}
+
+static struct bytes read_curve(const char *path) {
+    struct trib_ledger_reader *reader = NULL;
+    struct trib_error err = {0};
+    struct bytes bytes = {0};
+    struct rows rows = {0};
+    if (trib_ledger_open_readonly(path, &reader, &err) != TRIB_OK) fail_msg("%s", err.text);
+    if (trib_ledger_read(reader, TRIB_LEDGER_CURVE, 1, 0, see_curve, &bytes, &err) != TRIB_OK ||
+        trib_ledger_read(reader, TRIB_LEDGER_HOPS, 1, 0, see, &rows, &err) != TRIB_OK)
+        fail_msg("%s", err.text);
+    trib_ledger_close(&reader);
+    return bytes;
+}
+
+static const char older_rows[] =
+    "INSERT INTO runs(run_id, run, role, node, incarnation, started_ms, state, plan, schema, build, "
+    "environment) VALUES(1, 'aa', 'cloud', 'c', '1', 0, 'running', '', '', '', '');"
+    "INSERT INTO nodes(run_id, node, incarnation, kind, admitted_ms) VALUES(1, 'e', '5', 'edge', 0);"
+    "INSERT INTO contributions(run_id, judged_ms, node, incarnation, sequence, wire_bytes, verdict, "
+    "below_updates, below_up_bytes, below_down_bytes, version) VALUES(1, 1, 'e', '5', 1, 100, 'accepted', 8, "
+    "900, 90, 1);"
+    "INSERT INTO versions(run_id, version, made_by, made_ms, verdicts) VALUES(1, 1, 'commit', 5, 1);"
+    "INSERT INTO evaluations VALUES(1, 1, 6, 0.5, 1, 9, 1)";
+
+/* A file that knows no hops further down is read as it is, and after a newer program has opened it. */
+static void test_a_file_without_hops(void **state) {
+    const struct ledger_kit *k = *state;
+    char path[KIT_PATH];
+    sqlite3 *db = NULL;
+    kit_file(&k->kit, "older.db", path);
+    assert_int_equal(ledger_step_count, 4);
+    for (size_t steps = 3; steps <= ledger_step_count; steps++) {
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_int_equal(trib_sql_migrate(db, "ledger", ledger_steps, steps, NULL), TRIB_OK);
+        if (steps == 3) assert_int_equal(sqlite3_exec(db, older_rows, NULL, NULL, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        struct bytes bytes = read_curve(path);
+        assert_int_equal(bytes.updates, 8);
+        assert_int_equal(bytes.device_edge, 900);
+        assert_int_equal(bytes.edge_edge, 0);
+        assert_int_equal(bytes.cloud, 100);
+    }
+}
+
+static void test_hops_further_down(void **state) {
+    struct ledger_kit *k = *state;
+    struct trib_record r = kit_verdict("east", 9, 3, 2, 0);
+    trib_rec_set(&r, HOPS, hops,
+                 ((struct trib_u64s){.count = 8, .items = {2, 3000, 6000, 10000, 1, 100, 200, 2000}}));
+    ledger_kit_put(k, kit_start(1));
+    ledger_kit_put(k, kit_peer("east", 5, TRIB_CHILD_EDGE));
+    ledger_kit_put(k, r);
+    assert_string_equal(ask(k, "SELECT below_hops FROM contributions"),
+                        "[[2,3000,6000,10000],[1,100,200,2000]]\n");
+    assert_string_equal(ask(k, "SELECT hop, updates, up_bytes, down_bytes, up_f32_bytes FROM bytes_by_hop"),
+                        "device-edge|2|3000|6000|10000\nedge-cloud|1|1000|0|4000\n"
+                        "edge-edge|1|100|200|2000\n");
+    assert_string_equal(ask(k, "SELECT device_edge_up_bytes, edge_edge_up_bytes, edge_edge_down_bytes, "
+                               "cloud_up_bytes FROM run_summary"),
+                        "3000|100|200|1000\n");
+}
+
 #define CLOUD(name) cmocka_unit_test_setup_teardown(name, setup_cloud, teardown)
 #define EDGE(name)  cmocka_unit_test_setup_teardown(name, setup_edge, teardown)
 
@@ -390,6 +468,8 @@ int main(void) {
         CLOUD(test_views),
         CLOUD(test_direct_devices_are_a_hop),
         EDGE(test_edge_side),
+        CLOUD(test_hops_further_down),
+        CLOUD(test_a_file_without_hops),
         CLOUD(test_documented_queries),
         CLOUD(test_document_has_every_column),
         CLOUD(test_reading_beside_the_writer),

@@ -65,12 +65,13 @@ static void test_increment(void **unused) {
 
 /* Each case spoils a good model; what is held stays as it was, and everything is asked for again. */
 static void spoiled(const char *where, void (*spoil)(struct trib_msg *model, struct trib_blob **payload),
-                    bool snapshot) {
+                    uint8_t kind) {
     struct role_node node;
     edge(&node);
     struct trib_blob *payload = role_floats(ROLE_N, 0.5f);
-    struct trib_msg model =
-        snapshot ? role_snapshot_model(5, 3, payload) : role_increment_model(5, node.state, 3, payload);
+    struct trib_msg model = kind == TRIB_MODEL_SNAPSHOT ? role_snapshot_model(5, 3, payload)
+                            : kind == TRIB_MODEL_SEED   ? role_seeded_model(5, 3, payload)
+                                                        : role_increment_model(5, node.state, 3, payload);
     spoil(&model, &payload);
     give(&node, &model, payload);
     if (role_logged(&node, "model_refused") != 1) fail_msg("%s: it was not refused", where);
@@ -98,23 +99,23 @@ static void another_chain(struct trib_msg *model, struct trib_blob **payload) {
 
 static void too_long(struct trib_msg *model, struct trib_blob **payload) {
     (void)payload;
-    model->increments.items[0] = FOUR + 1;
+    model->parts.items[0] = FOUR + 1;
 }
 
 static void too_short(struct trib_msg *model, struct trib_blob **payload) {
     (void)payload;
-    model->increments.items[0] = FOUR - 4;
+    model->parts.items[0] = FOUR - 4;
 }
 
 static void sum_overflows(struct trib_msg *model, struct trib_blob **payload) {
     (void)payload;
-    model->increments = (struct trib_u64s){.count = 2, .items = {UINT64_MAX, FOUR + 1}};
+    model->parts = (struct trib_u64s){.count = 2, .items = {UINT64_MAX, FOUR + 1}};
 }
 
 static void no_bytes(struct trib_msg *model, struct trib_blob **payload) {
     trib_blob_unref(payload);
-    model->increments.count = model->increments.items[0] = 0;
-    model->increments.count = 1;
+    model->parts.count = model->parts.items[0] = 0;
+    model->parts.count = 1;
 }
 
 static void another_full_digest(struct trib_msg *model, struct trib_blob **payload) {
@@ -146,30 +147,64 @@ static void not_what_is_held(struct trib_msg *model, struct trib_blob **payload)
     model->kind = TRIB_MODEL_CURRENT;
 }
 
+static void another_seed(struct trib_msg *model, struct trib_blob **payload) {
+    (void)payload;
+    trib_digest_chain(model->from_digest, "x", 1, model->to_digest); /* of what that seed does not give */
+}
+
 static void test_models_that_are_refused(void **unused) {
     (void)unused;
-    spoiled("from another version", from_elsewhere, false);
-    spoiled("from another digest", from_another_digest, false);
-    spoiled("another chain digest", another_chain, false);
-    spoiled("increments beyond the payload", too_long, false);
-    spoiled("payload beyond the increments", too_short, false);
-    spoiled("sizes that overflow", sum_overflows, false);
-    spoiled("no bytes", no_bytes, false);
-    spoiled("another full digest", another_full_digest, true);
-    spoiled("NaN", of_nan, true);
-    spoiled("wrong size", of_wrong_size, true);
-    spoiled("offer too large", offer_too_large, true);
-    spoiled("told that another is held", not_what_is_held, true);
+    spoiled("from another version", from_elsewhere, TRIB_MODEL_INCREMENTS);
+    spoiled("from another digest", from_another_digest, TRIB_MODEL_INCREMENTS);
+    spoiled("another chain digest", another_chain, TRIB_MODEL_INCREMENTS);
+    spoiled("increments beyond the payload", too_long, TRIB_MODEL_INCREMENTS);
+    spoiled("payload beyond the increments", too_short, TRIB_MODEL_INCREMENTS);
+    spoiled("sizes that overflow", sum_overflows, TRIB_MODEL_INCREMENTS);
+    spoiled("no bytes", no_bytes, TRIB_MODEL_INCREMENTS);
+    spoiled("another full digest", another_full_digest, TRIB_MODEL_SNAPSHOT);
+    spoiled("NaN", of_nan, TRIB_MODEL_SNAPSHOT);
+    spoiled("wrong size", of_wrong_size, TRIB_MODEL_SNAPSHOT);
+    spoiled("offer too large", offer_too_large, TRIB_MODEL_SNAPSHOT);
+    spoiled("told that another is held", not_what_is_held, TRIB_MODEL_SNAPSHOT);
+    spoiled("after a seed, another chain digest", another_chain, TRIB_MODEL_SEED);
+    spoiled("after a seed, increments beyond the payload", too_long, TRIB_MODEL_SEED);
+    spoiled("after a seed, payload beyond the increments", too_short, TRIB_MODEL_SEED);
+    spoiled("after a seed, sizes that overflow", sum_overflows, TRIB_MODEL_SEED);
+    spoiled("after a seed, no bytes", no_bytes, TRIB_MODEL_SEED);
+    spoiled("from another seed", another_seed, TRIB_MODEL_SEED);
+}
+
+/* A device that holds nothing and has asked for a model. */
+static void newcomer(struct role_node *node) {
+    role_child(node, (struct role_options){.role = TRIB_ROLE_DEVICE});
+    role_poll(node);
+    role_connect(node, 5, 70, 0);
+    role_poll(node);
+    (void)role_next(node, TRIB_PULL);
+}
+
+/* A newcomer trains on what the seed and the increments after it lead to. */
+static void test_seed_and_increments(void **unused) {
+    (void)unused;
+    struct role_node node;
+    newcomer(&node);
+    struct trib_blob *increment = role_floats(ROLE_N, 0.5f);
+    struct trib_msg model = role_seeded_model(5, 7, increment);
+    give(&node, &model, increment);
+    assert_int_equal(node.trains, 1);
+    assert_true(node.state->G[3] == 0.5f);
+    assert_int_equal(node.state->parent_version, 7);
+    assert_memory_equal(node.state->parent_chain, model.to_digest, TRIB_DIGEST_BYTES);
+    assert_false(node.state->seed_held);
+    trib_blob_unref(&increment);
+    role_rebuild(&node);
+    role_stop(&node);
 }
 
 static void test_seed_that_gives_another_model(void **unused) {
     (void)unused;
     struct role_node node;
-    role_child(&node, (struct role_options){.role = TRIB_ROLE_DEVICE});
-    role_poll(&node);
-    role_connect(&node, 5, 70, 0);
-    role_poll(&node);
-    (void)role_next(&node, TRIB_PULL);
+    newcomer(&node);
     struct trib_msg seed = role_seed_model(5);
     seed.to_digest[1] ^= 1;
     give(&node, &seed, NULL);
@@ -478,6 +513,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_increment),
         cmocka_unit_test(test_models_that_are_refused),
+        cmocka_unit_test(test_seed_and_increments),
         cmocka_unit_test(test_seed_that_gives_another_model),
         cmocka_unit_test(test_full_digest_after_increments),
         cmocka_unit_test(test_model_of_another_session),

@@ -36,10 +36,10 @@ static void test_push_is_sent_again(void **unused) {
     assert_int_equal(push->msg.samples, 20);
     assert_int_equal(push->msg.weight, 10);
     assert_true(push->msg.steps == 2.0f && push->msg.loss == 0.5f);
-    assert_memory_equal(push->msg.base_digest, node.state->parent_chain, 4);
+    assert_false(trib_msg_has(&push->msg, BASE_DIGEST)); /* its parent has given it that version itself */
     assert_int_equal(push->after, role_last(&node, TRIB_REC_FORWARD)->position);
     assert_int_equal(trib_blob_size(push->payload), ROLE_N * sizeof(float));
-    assert_int_equal(push->msg.payload_bytes, ROLE_N * sizeof(float));
+    assert_false(trib_msg_has(&push->msg, PAYLOAD_BYTES)); /* it says so itself */
     assert_int_equal(push->msg.payload_crc, role_crc(push->payload));
     for (uint64_t waited = 0; waited < 9000; waited += 3000) { /* only heartbeats meanwhile */
         role_wait(&node, 3000);
@@ -200,9 +200,36 @@ static void test_a_forward_claims_what_a_parent_takes(void **unused) {
     assert_float_equal(push->steps, (float)TRIB_CLAIM_MAX, 0);
     assert_int_equal(push->below_updates, TRIB_CLAIM_MAX);
     assert_int_equal(push->below_raw_bytes, TRIB_BELOW_BYTES_MAX);
+    assert_int_equal(push->parts.count, 0); /* they would not add up */
     assert_int_equal(node.state->total.forwarded_samples, 3 * TRIB_CLAIM_MAX + 10);
     role_rebuild(&node);
     role_stop(&node);
+}
+
+static uint64_t region_of(void *ctx) {
+    return *(uint64_t *)ctx;
+}
+
+/* The region is of the devices that are there now; they are no fewer than those that the forward speaks for.
+ */
+static void test_a_forward_tells_of_its_region(void **unused) {
+    (void)unused;
+    static const struct { uint64_t active, told; } cases[] = {{700, 700}, {3, 10}, {0, 10}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct role_node node;
+        uint64_t active = cases[i].active;
+        role_child(&node, (struct role_options){.role = TRIB_ROLE_EDGE,
+                                                .participant = {.region = region_of, .region_ctx = &active}});
+        role_begin(&node, 5);
+        role_gather(&node, 1.0f);
+        role_gather(&node, 1.0f); /* of the same device: its ten samples are no twenty */
+        role_poll(&node);
+        const struct trib_msg *push = &role_next(&node, TRIB_PUSH)->msg;
+        assert_int_equal(push->samples, 20);
+        assert_int_equal(push->weight, 10);
+        assert_int_equal(push->region, cases[i].told);
+        role_stop(&node);
+    }
 }
 
 static void test_edge_pushes_before_it_pulls(void **unused) {
@@ -304,35 +331,53 @@ static void test_late_model_while_a_verdict_is_awaited(void **unused) {
 
 /* ---- codecs that are chosen ---- */
 
-/* A device that has version 0 of a run under this plan. */
-static void device_under(struct role_node *node, const char *plan) {
+/* A device that has version 0 of a run under this plan, of a parent that speaks this protocol. */
+static void device_below(struct role_node *node, const char *plan, uint8_t version) {
     device(node);
     role_poll(node);
     trib_participant_connected(node->participant, node->now_ms);
     (void)role_collect(node, true);
     struct trib_msg welcome = role_welcome(5, 70, 0), seed = role_seed_model(5);
     welcome.plan = role_text(plan);
+    welcome.version = version;
     say(node, &welcome);
     say(node, &seed);
     node->read = node->sent_count;
 }
 
-/* A device trains `x` more, and says which codec it took: what it keeps is what that codec lost. */
-static void submit(struct role_node *node, const float *x, const char *codec) {
-    static float before[ROLE_N], after[ROLE_N];
+static void device_under(struct role_node *node, const char *plan) {
+    device_below(node, plan, TRIB_PROTOCOL_NEWEST);
+}
+
+/* ... and its next update, of `x`. */
+static const struct role_sent *pushed(struct role_node *node, const float *x, uint64_t samples,
+                                      uint64_t weight) {
     struct trib_submission work = {.difference = x,
                                    .base_version = node->state->parent_version,
                                    .parent_incarnation = node->state->parent_incarnation,
-                                   .samples = 20,
-                                   .weight = 10};
-    for (size_t i = 0; i < ROLE_N; i++) before[i] = node->state->own[i] + x[i];
+                                   .samples = samples,
+                                   .weight = weight,
+                                   .steps = 937.5f,
+                                   .loss = 0.7f};
     trib_participant_submit(node->participant, node->now_ms, &work);
     (void)role_collect(node, true);
     role_poll(node);
-    const struct role_sent *push = role_next(node, TRIB_PUSH);
+    return role_next(node, TRIB_PUSH);
+}
+
+/* A device trains `x` more, and says which codec it took if there was a choice: what it keeps is what that
+ * codec lost. */
+static struct trib_msg submit(struct role_node *node, const float *x, const char *codec) {
+    static float before[ROLE_N], after[ROLE_N];
+    for (size_t i = 0; i < ROLE_N; i++) before[i] = node->state->own[i] + x[i];
+    const struct role_sent *push = pushed(node, x, 20, 10);
     struct trib_codec *named = NULL;
-    assert_int_equal(push->msg.codec.size, strlen(codec));
-    assert_memory_equal(push->msg.codec.data, codec, strlen(codec));
+    const struct trib_ladder *ladder = node->state->ladder_out;
+    assert_false(trib_msg_has(&push->msg, CODEC));
+    if (trib_ladder_count(ladder) == 1) /* its parent knows it, and the bytes are saved */
+        assert_false(trib_msg_has(&push->msg, KIND) || trib_msg_has(&push->msg, REASON));
+    else
+        assert_string_equal(trib_codec_spec(trib_ladder_codec(ladder, push->msg.kind)), codec);
     assert_int_equal(trib_codec_new(codec, &named, NULL), TRIB_OK);
     memcpy(after, node->state->own, sizeof after);
     assert_int_equal(trib_codec_check(named, trib_blob_data(push->payload), trib_blob_size(push->payload),
@@ -342,6 +387,31 @@ static void submit(struct role_node *node, const float *x, const char *codec) {
                    before);
     assert_memory_equal(after, before, sizeof after);
     trib_codec_free(&named);
+    return push->msg;
+}
+
+static const char adaptive[] =
+    "codec.up: auto(min=int8, max=f32, loss=0)\n"
+    "codec.forward: auto(min=int8, max=f32, loss=0)\ncodec.down: f32\ncodec.global: f32\n";
+
+/* An older parent is told all that it has to be told. */
+static void test_parent_of_version_1(void **unused) {
+    (void)unused;
+    struct role_node node;
+    device_below(&node, "codec.up: f16\ncodec.forward: f32\ncodec.down: f32\ncodec.global: f32\n", 1);
+    const float x[ROLE_N] = {1, 2, 3, 4};
+    const struct trib_msg *push = &pushed(&node, x, 20, 20)->msg;
+    assert_int_equal(push->version, 1);
+    assert_true(trib_msg_has(push, WEIGHT) && trib_msg_has(push, CODEC) && trib_msg_has(push, PAYLOAD_CRC));
+    assert_memory_equal(push->base_digest, node.state->parent_chain, 4);
+    assert_int_equal(push->payload_bytes, 2 * ROLE_N);
+    role_stop(&node);
+    device_below(&node, adaptive, 1);
+    push = &pushed(&node, x, 20, 20)->msg;
+    assert_int_equal(push->codec.size, 4);
+    assert_memory_equal(push->codec.data, "int8", 4);
+    assert_false(trib_msg_has(push, KIND) || trib_msg_has(push, REASON));
+    role_stop(&node);
 }
 
 static void accept_after(struct role_node *node, uint64_t ms) {
@@ -358,10 +428,6 @@ static void accept_after(struct role_node *node, uint64_t ms) {
     trib_blob_unref(&values);
 }
 
-static const char adaptive[] =
-    "codec.up: auto(min=int8, max=f32, loss=0)\n"
-    "codec.forward: auto(min=int8, max=f32, loss=0)\ncodec.down: f32\ncodec.global: f32\n";
-
 /* Four values have 8 bytes as int8, 16 as floats. */
 static void test_codec_follows_the_line(void **unused) {
     (void)unused;
@@ -369,13 +435,19 @@ static void test_codec_follows_the_line(void **unused) {
     static const struct {
         const char *codec;
         uint64_t ms;
-    } updates[] = {{"int8", 100},  /* nothing is known; then 80 bytes a second */
-                   {"f32", 30000}, /* less than one */
-                   {"int8", 1},    {"int8", 1}, {"int8", 1}, {"int8", 1}, {"f32", 1}}; /* of the last four */
+        enum trib_choice why;
+    } updates[] = {{"int8", 100, TRIB_CHOICE_UNMEASURED}, /* then 80 bytes a second */
+                   {"f32", 30000, TRIB_CHOICE_ENERGY},    /* less than one */
+                   {"int8", 1, TRIB_CHOICE_BANDWIDTH},    {"int8", 1, TRIB_CHOICE_BANDWIDTH},
+                   {"int8", 1, TRIB_CHOICE_BANDWIDTH},    {"int8", 1, TRIB_CHOICE_BANDWIDTH},
+                   {"f32", 1, TRIB_CHOICE_ENERGY}}; /* by the last four */
     struct role_node node;
     device_under(&node, adaptive);
     for (size_t i = 0; i < sizeof updates / sizeof *updates; i++) {
-        submit(&node, x, updates[i].codec);
+        struct trib_msg push = submit(&node, x, updates[i].codec);
+        bool another = i == 0 || strcmp(updates[i].codec, updates[i - 1].codec) != 0;
+        assert_int_equal(trib_msg_has(&push, REASON), another);
+        assert_int_equal(push.reason, another ? updates[i].why : 0);
         accept_after(&node, updates[i].ms);
     }
     assert_int_equal(role_logged(&node, "codec_chosen"), 4);
@@ -401,7 +473,7 @@ static void test_residual_has_a_bound(void **unused) {
                        "codec.up: topk(0.25)+f32\ncodec.down: f32\ncodec.forward: f32\ncodec.global: f32\n%s",
                        cases[i].more);
         device_under(&node, plan);
-        submit(&node, large, "topk(0.25)+f32");
+        (void)submit(&node, large, "topk(0.25)+f32");
         accept_after(&node, 1);
         assert_int_equal(trib_state_gather(node.state, small, NULL), TRIB_OK);
         assert_true(node.state->own[0] == 1.0f);
@@ -449,6 +521,7 @@ static void test_labels(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parent_of_version_1),
         cmocka_unit_test(test_codec_follows_the_line),
         cmocka_unit_test(test_residual_has_a_bound),
         cmocka_unit_test(test_push_is_sent_again),
@@ -457,6 +530,7 @@ int main(void) {
         cmocka_unit_test(test_a_model_is_taken_where_no_verdict_can_be_had),
         cmocka_unit_test(test_forwards_wait_for_the_verdict_before),
         cmocka_unit_test(test_a_forward_claims_what_a_parent_takes),
+        cmocka_unit_test(test_a_forward_tells_of_its_region),
         cmocka_unit_test(test_edge_pushes_before_it_pulls),
         cmocka_unit_test(test_work_for_another_run_or_version),
         cmocka_unit_test(test_training_that_diverged),

@@ -181,6 +181,58 @@ static void exclude_each_other(void **state) {
     drop(&plan);
 }
 
+/* Momentum in two places adds up: optimisers run at one tier, whichever. */
+static void optimisers_at_one_tier(void **state) {
+    (void)state;
+    struct trib_plan plan = fresh();
+    set(&plan.edge_rule, "fedbuff(k=3) | momentum(beta=0.5, lr=0.5)");
+    excluded(&plan, NULL);
+    set(&plan.cloud_rule, "fedasync | adam(lr=0.01)");
+    excluded(&plan, "edge.rule and cloud.rule both have an optimiser (\"fedbuff(");
+    excluded(&plan, "drop one of them");
+    set(&plan.edge_rule, "fedbuff(k=3)");
+    excluded(&plan, NULL);
+    set(&plan.edge_rule, "median | fedbuff(k=3) | yogi(lr=0.01)");
+    excluded(&plan, "both have an optimiser");
+    drop(&plan);
+}
+
+/* What an elastic edge sends it has given up: a cloud that takes a part of it, or none, loses the rest. */
+static void elastic_forwards_are_taken_whole(void **state) {
+    (void)state;
+    static const char *const whole[] = {"fedasync(share=no, staleness=constant)",
+                                        "fedasync(share=no, staleness=polynomial(0), relative=no)",
+                                        "async_sgd(share=no)"};
+    static const char *const damped[] = {"fedasync",
+                                         "fedasync(staleness=constant)",
+                                         "fedasync(share=no)",
+                                         "fedasync(share=no, staleness=hinge(10, 100))",
+                                         "fedasync(share=no, staleness=constant, alpha=0.9)",
+                                         "fedasync(form=mix, share=no, staleness=constant)",
+                                         "async_sgd(share=no, decay=0.001)",
+                                         "fedavg",
+                                         "fedbuff(k=2)",
+                                         "fedat",
+                                         "norm_clip | fedasync(share=no, staleness=constant)",
+                                         "fedasync(share=no, staleness=constant) | momentum(beta=0, lr=1)"};
+    struct trib_plan plan = fresh();
+    for (size_t i = 0; i < sizeof damped / sizeof *damped; i++) {
+        plan.elastic = 0;
+        set(&plan.cloud_rule, damped[i]);
+        excluded(&plan, NULL);
+        plan.elastic = 0.4;
+        excluded(&plan, "forward.elastic is 0.4 and cloud.rule (");
+        excluded(&plan, "set cloud.rule: fedasync(share=no, staleness=constant)");
+    }
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        set(&plan.cloud_rule, whole[i]);
+        excluded(&plan, NULL);
+    }
+    set(&plan.algorithm, "scaffold");
+    excluded(&plan, "forward.elastic is for train.algorithm sgd alone, found scaffold");
+    drop(&plan);
+}
+
 static void no_memory(void **state) {
     (void)state;
     enum trib_status status = TRIB_NOMEM;
@@ -202,8 +254,14 @@ static void no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),      cmocka_unit_test(travels),   cmocka_unit_test(wrong_specs),
-        cmocka_unit_test(wrong_numbers), cmocka_unit_test(no_memory), cmocka_unit_test(exclude_each_other),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(travels),
+        cmocka_unit_test(wrong_specs),
+        cmocka_unit_test(wrong_numbers),
+        cmocka_unit_test(no_memory),
+        cmocka_unit_test(optimisers_at_one_tier),
+        cmocka_unit_test(elastic_forwards_are_taken_whole),
+        cmocka_unit_test(exclude_each_other),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "tests/support/cmocka.h"
 
 #include "shared/daemon/config.h"
+#include "shared/wire/message.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,10 +80,10 @@ static void wrong_ones_are_refused(void **unused) {
          "file:", "\"file:\" is neither a whole number from 0 to 100 nor file:PATH");
     says(trib_report_check_link, "125KiB", NULL);
     says(trib_report_check_link, "fast", "\"fast\" is neither a size as 125KiB nor file:PATH");
-    says(trib_report_check_class, "gateway-2", NULL);
-    says(trib_report_check_class, "a b",
+    says(trib_class_check, "gateway-2", NULL);
+    says(trib_class_check, "a b",
          "\"a b\" is no class: 1 to 32 printable ASCII characters without spaces and commas");
-    says(trib_report_check_class, "",
+    says(trib_class_check, "",
          "\"\" is no class: 1 to 32 printable ASCII characters without spaces and commas");
 }
 

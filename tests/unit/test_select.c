@@ -87,6 +87,82 @@ static void every_policy_chooses_what_is_there(void **unused) {
     }
 }
 
+/* Who is like the others has the chances of the others, wherever it stands. */
+static void every_policy_is_fair_to_equals(void **unused) {
+    (void)unused;
+    enum { DRAWS = 6000, WANT = 3 };
+    size_t rows;
+    const struct trib_rule_row *row = trib_select_rows(&rows);
+    for (size_t r = 0; r < rows * 2; r++) {
+        struct bench b = bench_of(r % 2 == 0 ? row[r / 2].name : row[r / 2].example, N);
+        for (size_t i = 0; i < N; i++)
+            b.candidates[i] = (struct trib_select_candidate){
+                .known = true, .weight = 100, .duration_ms = 1000, .loss = 0.5, .norm = 2, .last_chosen = 1};
+        for (int i = 0; i < DRAWS; i++) {
+            b.round++;
+            (void)choose(&b, WANT);
+        }
+        size_t all = 0;
+        for (size_t i = 0; i < N; i++) all += b.times[i];
+        for (size_t i = 0; i < N; i++)
+            if (fabs((double)b.times[i] - (double)all / N) > 5 * sqrt((double)all / N))
+                fail_msg("%s chose candidate %zu of %d equals %zu times of %zu", trib_select_spec(b.policy),
+                         i, N, b.times[i], all);
+        trib_select_free(&b.policy);
+    }
+}
+
+/* Who has never answered has its turn beside those who are known, whatever these look like. */
+static void every_policy_tries_newcomers(void **unused) {
+    (void)unused;
+    size_t rows;
+    const struct trib_rule_row *row = trib_select_rows(&rows);
+    for (size_t r = 0; r < rows * 2; r++) {
+        struct bench b = bench_of(r % 2 == 0 ? row[r / 2].name : row[r / 2].example, N);
+        for (size_t i = 0; i < N; i++)
+            if (i % 2 == 0)
+                b.candidates[i] = (struct trib_select_candidate){.known = true,
+                                                                 .weight = 1000,
+                                                                 .duration_ms = 10,
+                                                                 .loss = 2,
+                                                                 .norm = 50,
+                                                                 .last_chosen = 1};
+        for (int i = 0; i < 2000; i++) {
+            size_t chosen = choose(&b, 2);
+            b.round++;
+            for (size_t k = 0; k < chosen; k++) b.candidates[b.chosen[k]].last_chosen = b.round;
+        }
+        for (size_t i = 1; i < N; i += 2)
+            if (b.times[i] == 0) fail_msg("%s never tried newcomer %zu", trib_select_spec(b.policy), i);
+        trib_select_free(&b.policy);
+    }
+}
+
+/* The same seed chooses the same, and another seed others. */
+static void every_policy_draws_from_its_seed(void **unused) {
+    (void)unused;
+    enum { DRAWS = 200 };
+    size_t rows;
+    const struct trib_rule_row *row = trib_select_rows(&rows);
+    for (size_t r = 0; r < rows; r++) {
+        uint32_t first[3][DRAWS];
+        for (uint64_t seed = 0; seed < 3; seed++) {
+            struct bench b = bench_of(row[r].name, N);
+            b.rng = trib_rng_seed(3 + seed / 2, 4);
+            for (size_t i = 0; i < N; i++)
+                b.candidates[i] = (struct trib_select_candidate){
+                    .known = true, .weight = 1 + i % 3, .duration_ms = 1000, .loss = 0.5, .norm = 2};
+            for (size_t i = 0; i < DRAWS; i++) {
+                b.round++;
+                first[seed][i] = choose(&b, 1) > 0 ? b.chosen[0] : UINT32_MAX;
+            }
+            trib_select_free(&b.policy);
+        }
+        assert_memory_equal(first[0], first[1], sizeof first[0]);
+        assert_memory_not_equal(first[0], first[2], sizeof first[0]);
+    }
+}
+
 static void a_wrong_spec_says_what_is_known(void **unused) {
     (void)unused;
     struct trib_error err = {0};
@@ -357,6 +433,9 @@ static void oorts_pacer_lets_slower_ones_in(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy_chooses_what_is_there),
+        cmocka_unit_test(every_policy_is_fair_to_equals),
+        cmocka_unit_test(every_policy_tries_newcomers),
+        cmocka_unit_test(every_policy_draws_from_its_seed),
         cmocka_unit_test(a_wrong_spec_says_what_is_known),
         cmocka_unit_test(random_gives_equal_chances),
         cmocka_unit_test(by_size_draws_in_proportion),

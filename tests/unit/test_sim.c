@@ -139,6 +139,13 @@ static void edges_may_have_edges(void **unused) {
     assert_int_equal(out.status.hop_count, 3);
     assert_int_equal(out.status.version, 5);
     for (size_t i = 0; i < 3; i++) assert_true(out.status.hops[i].up_bytes > 0);
+    struct outcome far = simulate(
+        "fleet.levels: [1, 2]\nplan.stop.versions: 5\nlinks.inner: {up: 20kB, down: 20kB, latency: 1s}\n", 1);
+    assert_true(far.status.virtual_ms > out.status.virtual_ms + 2000); /* a forward and a model, at least */
+    far = simulate("fleet.levels: [1, 2]\nplan.stop.versions: 5\nlinks.edge.latency: 3s\n", 1);
+    assert_true(far.status.virtual_ms > out.status.virtual_ms + 6000);
+    struct outcome two = simulate("plan.stop.versions: 5\nlinks.inner.latency: 1s\n", 1);
+    assert_int_equal(two.status.virtual_ms, simulate("plan.stop.versions: 5\n", 1).status.virtual_ms);
 }
 
 static void what_is_not_delivered_is_not_accepted(void **unused) {

@@ -261,7 +261,8 @@ static void another_simulation_is_refused(void **state) {
     interrupt_after(&sim, 20);
     refused("plan.train.lr: 0.06\n", "0.05", "plan.train.lr: 0.06");
     refused("fleet.devices: 7\n", "fleet.devices: 6", "fleet.devices: 7");
-    refused("data.path: ./data/mnist-sample\n", "data/mnist-sample", "./data/mnist-sample");
+    refused("data.path: ./data/mnist-sample\n", "data.path: data/mnist-sample",
+            "data.path: \"./data/mnist-sample\"");
     char ledger[240];
     (void)snprintf(ledger, sizeof ledger, "%s/ledger.db", folder);
     assert_int_equal(access(ledger, F_OK), 0); /* nothing was cleared */

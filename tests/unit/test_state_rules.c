@@ -510,6 +510,16 @@ static void set_parent(struct trib_state *s, uint64_t version, const float *valu
     trib_blob_unref(&record.payload);
 }
 
+static void forward(struct trib_state *s, const float *values) {
+    struct trib_record record = {.kind = TRIB_REC_FORWARD,
+                                 .payload = trib_blob_copy(values, N * sizeof *values)};
+    trib_rec_set(&record, NUMBER, number, s->next_number);
+    trib_rec_set(&record, BASE, base_version, 1);
+    trib_rec_set(&record, SAMPLES, samples, s->gathered.samples);
+    apply(s, &record);
+    trib_blob_unref(&record.payload);
+}
+
 /* e = beta (x - c): the edge goes back by it, the centre takes it; when the centre moves the edge stays. */
 static void elastic_force(void **unused) {
     (void)unused;
@@ -520,14 +530,8 @@ static void elastic_force(void **unused) {
     publish(s);
     push(s, (struct push){"a", 1, 10, 1, (float[]){4, 0, 8}});
     commit(s); /* x = (5, 1, 9), c = (1, 1, 1) */
-    struct trib_record record = {.kind = TRIB_REC_FORWARD,
-                                 .payload = trib_blob_copy((float[]){1, 0, 2}, N * sizeof(float))};
     uint64_t version = s->version;
-    trib_rec_set(&record, NUMBER, number, s->next_number);
-    trib_rec_set(&record, BASE, base_version, 1);
-    trib_rec_set(&record, SAMPLES, samples, s->gathered.samples);
-    apply(s, &record);
-    trib_blob_unref(&record.payload);
+    forward(s, (float[]){1, 0, 2});
     trib_state_model(s, model);
     assert_vector(model, 4, 1, 7); /* less e, though the forward is held */
     assert_int_equal(s->held_count, 1);
@@ -539,20 +543,31 @@ static void elastic_force(void **unused) {
     trib_state_free(&s);
 }
 
-/* kappa2: forwards by commits, not by updates. */
-static void forwards_by_commits(void **unused) {
+/* kappa2: forwards by commits, not by updates. A device's samples weigh once in one, however many of its
+ * updates are in it, in one commit or in several; what is processed adds up. */
+static void what_a_forward_has(void **unused) {
     (void)unused;
     struct trib_state *s = start(TRIB_ROLE_EDGE, "edge.rule: fedbuff(k=2)\nforward.commits: 2\n", N);
-    uint64_t at_ms;
+    const struct trib_gathered *g = &s->gathered;
+    const float one[N] = {1, 1, 1};
+    uint64_t number = 1, at_ms;
     admit(s, "a");
-    set_parent(s, 1, (float[]){0, 0, 0});
+    admit(s, "b");
+    set_parent(s, 1, one);
     publish(s);
-    for (uint64_t i = 1; i <= 4; i++) {
+    for (uint64_t i = 1; i <= 2; i++) {
+        for (int j = 0; j < 3; j++) push(s, (struct push){"a", number++, 10, 1, one});
+        commit(s);
         assert_false(trib_state_forward_due(s, 10, &at_ms));
-        push(s, (struct push){"a", i, 10, 1, (float[]){1, 1, 1}});
-        if (i % 2 == 0) commit(s);
+        push(s, (struct push){"b", i, 70, 1, one});
+        push(s, (struct push){"a", number++, 10, 1, one});
+        commit(s);
+        assert_true(trib_state_forward_due(s, 10, &at_ms));
+        assert_int_equal(g->weight, 80);
+        assert_int_equal(g->samples, 4 * 10 + 70);
+        forward(s, one);
+        assert_int_equal(g->weight, 0);
     }
-    assert_true(trib_state_forward_due(s, 10, &at_ms));
     trib_state_free(&s);
 }
 
@@ -576,7 +591,7 @@ int main(void) {
         cmocka_unit_test(void_drops_series),
         cmocka_unit_test(fedat_weighs_by_the_others),
         cmocka_unit_test(elastic_force),
-        cmocka_unit_test(forwards_by_commits),
+        cmocka_unit_test(what_a_forward_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

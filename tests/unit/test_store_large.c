@@ -5,6 +5,7 @@
 #include "shared/kernels/kernels.h"
 #include "shared/store/store.h"
 #include "tests/support/cmocka.h"
+#include "tests/support/pages.h"
 #include "tests/support/store_kit.h"
 
 #include <dirent.h>
@@ -79,6 +80,25 @@ static void expect(struct trib_store *store, size_t large, size_t small) {
     if (trib_store_recover(store, no_checkpoint, take, &seen, &err) != TRIB_OK) fail_msg("%s", err.text);
     assert_int_equal(seen.large, large);
     assert_int_equal(seen.small, small);
+}
+
+/* What was read leaves memory, and can be read again. */
+static void test_rests_in_its_file(void **state) {
+    struct kit *kit = *state;
+    struct trib_store *store = kit_open(kit, (struct trib_store_options){.durability = TRIB_DURABLE_NONE});
+    struct trib_blob *large = filled(kit);
+    struct pages pages;
+    assert_true(right(large));
+    bool known = pages_of(trib_blob_data(large), &pages);
+    if (known) assert_true(pages.resident_kib >= LARGE / 1024);
+    trib_blob_rest(large);
+    if (known) {
+        assert_true(pages_of(trib_blob_data(large), &pages));
+        assert_int_equal(pages.resident_kib, 0);
+    }
+    assert_true(right(large));
+    trib_blob_unref(&large);
+    trib_store_close(&store);
 }
 
 static void test_becomes_a_segment(void **state) {
@@ -199,6 +219,7 @@ static void test_no_room(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_rests_in_its_file, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(test_becomes_a_segment, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(test_in_one_group, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(test_never_written, kit_setup, kit_teardown),

@@ -198,6 +198,77 @@ static void test_gradient_of_values(void **state) {
     trib_net_free(&net);
 }
 
+static const char *const stations[] = {"Aotizhongxin", "Changping", "Dingling", "Dongsi",
+                                       "Guanyuan",     "Gucheng",   "Huairou",  "Nongzhanguan",
+                                       "Shunyi",       "Tiantan",   "Wanliu",   "Wanshouxigong"};
+enum { STATIONS = sizeof stations / sizeof *stations, HOURS = 200 };
+static const char *const winds[] = {"N", "NNW", "SW", "E"};
+
+/* A file as those of the UCI's: their header, quotes and NA. PM2.5 is 10 + PM10 / 2. */
+static void put_station(size_t station) {
+    static char text[HOURS * 120];
+    char name[80];
+    size_t used = (size_t)snprintf(text, sizeof text,
+                                   "\"No\",\"year\",\"month\",\"day\",\"hour\",\"PM2.5\",\"PM10\",\"SO2\","
+                                   "\"NO2\",\"CO\",\"O3\",\"TEMP\",\"PRES\",\"DEWP\",\"RAIN\",\"wd\","
+                                   "\"WSPM\",\"station\"\n");
+    for (size_t i = 0; i < HOURS; i++) {
+        size_t pm10 = (i * 37 + station * 11) % 150;
+        char pm25[16];
+        (void)snprintf(pm25, sizeof pm25, "%g", 10 + (double)pm10 / 2);
+        used += (size_t)snprintf(
+            text + used, sizeof text - used,
+            "%zu,2013,%zu,%zu,%zu,%s,%zu,%zu,%s,300,77,-0.7,1023,-18.8,0,%s%s%s,4.4,\"%s\"\n", i + 1,
+            3 + i / 100, 1 + i / 24, i % 24, i % 20 == 7 ? "NA" : pm25, pm10, i % 9, i % 10 == 3 ? "NA" : "7",
+            i == 5 ? "" : "\"", i == 5 ? "NA" : winds[i % 4], i == 5 ? "" : "\"", stations[station]);
+    }
+    assert_true(used < sizeof text);
+    (void)snprintf(name, sizeof name, "PRSA_Data_%s_20130301-20170228.csv", stations[station]);
+    folder_put_text(name, text);
+}
+
+/* The twelve files by their names, and their columns: month and hour as cycles, ten numbers, the wind's
+ * texts; rows without PM2.5 are left out; each station is a user, whose last fifth tests. */
+static void test_stations(void **state) {
+    (void)state;
+    struct trib_dataset *dataset = NULL;
+    struct trib_error err = {0};
+    const char *source;
+    for (size_t s = 0; s + 1 < STATIONS; s++) put_station(s);
+    assert_int_equal(trib_dataset_open("beijing-air", folder_path(), &dataset, NULL, &err), TRIB_NOT_FOUND);
+    assert_non_null(strstr(err.text, "PRSA_Data_Wanshouxigong_20130301-20170228.csv"));
+    put_station(STATIONS - 1);
+    dataset = open_set("beijing-air", &source);
+    const struct trib_split *train = trib_dataset_train(dataset), *test = trib_dataset_test(dataset);
+    assert_non_null(strstr(source, "120 left out without PM2.5"));
+    assert_int_equal(trib_dataset_classes(dataset), 1);
+    assert_int_equal(trib_dataset_users(dataset), STATIONS);
+    assert_int_equal(trib_dataset_shape(dataset).width, 2 + 2 + 10 + 4);
+    assert_int_equal(train->count, STATIONS * 152); /* of 190 with PM2.5 */
+    assert_int_equal(test->count, STATIONS * 38);
+    for (size_t i = 0; i < train->count; i++) assert_int_equal(train->users[i], i / 152);
+    float x[18]; /* the first hour of March; of what never changes nothing is left */
+    trib_dataset_sample(dataset, train, 0, x);
+    near(x[0], sin(2 * 3.14159265358979 * 3 / 12));
+    near(x[1], cos(2 * 3.14159265358979 * 3 / 12));
+    near(x[2], 0);
+    near(x[3], 1);
+    for (size_t i = 7; i < 14; i++) near(x[i], 0);
+    near(x[14], 1);
+    for (size_t i = 15; i < 18; i++) near(x[i], 0);
+    trib_dataset_sample(dataset, train, 5, x); /* the sixth: its wind is missing */
+    near(x[2], sin(2 * 3.14159265358979 * 5 / 24));
+    for (size_t i = 14; i < 18; i++) near(x[i], 0);
+    struct fit f = fit(dataset, "softmax", 5);
+    if (f.explained < 0.99) fail_msg("%.3f of the variance", f.explained);
+    trib_dataset_free(&dataset);
+    dataset = open_set("beijing-air(every=10)", NULL); /* hours 1, 11, ... of each file: all have PM2.5 */
+    assert_int_equal(trib_dataset_train(dataset)->count + trib_dataset_test(dataset)->count,
+                     STATIONS * HOURS / 10);
+    trib_dataset_free(&dataset);
+}
+
+/* The real ones, where somebody has them. */
 static void test_beijing(void **state) {
     (void)state;
     struct trib_dataset *dataset = NULL;
@@ -249,6 +320,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_regression, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_labels, folder_setup, folder_teardown),
         cmocka_unit_test(test_gradient_of_values),
+        cmocka_unit_test_setup_teardown(test_stations, folder_setup, folder_teardown),
         cmocka_unit_test(test_beijing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@ static size_t read_hex(const char *hex, size_t digits, uint8_t *out) {
 
 /* "6" or, for a code that looks at tensors, their shapes: "4x2,3". */
 static size_t read_tensors(const char *text, struct trib_schema *out) {
-    static const char *const names[] = {"a", "b", "c", "d"};
+    static const char *const names[] = {"conv", "fc.weight", "fc.bias", "d"};
     trib_schema_init(out);
     for (size_t t = 0; *text != ' '; t++) {
         size_t dims[TRIB_SCHEMA_MAX_RANK], rank = 0;

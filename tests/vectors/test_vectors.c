@@ -126,6 +126,8 @@ static void read_line(struct vector *v, const char *line) {
         v->payload_bytes += read_hex(line, v->payload + v->payload_bytes, FRAME_MAX - v->payload_bytes);
     } else if (strncmp(line, "type ", 5) == 0) {
         v->msg.type = type_of(line + 5);
+    } else if (strncmp(line, "version ", 8) == 0) {
+        v->msg.version = (uint8_t)strtoul(line + 8, NULL, 10);
     } else if (strncmp(line, "refuse ", 7) == 0) {
         v->refuse = code_of(line + 7);
     } else if (strcmp(line, "read-only") == 0) {
@@ -136,7 +138,7 @@ static void read_line(struct vector *v, const char *line) {
 }
 
 static void read_vector(struct vector *v, const char *path) {
-    *v = (struct vector){.msg.version = TRIB_PROTOCOL_VERSION};
+    *v = (struct vector){.msg.version = TRIB_PROTOCOL_OLDEST};
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     char line[LINE_MAX_BYTES];
