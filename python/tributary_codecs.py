@@ -343,6 +343,8 @@ class Rice:
         end = -(-bit // 8)
         if bits[bit:end * 8].any():
             raise Refused("rice: positions that end in more than 0")
+        if end > -(-min(k * (b + 1) + (n >> b) for b in range(self.MOST + 1)) // 8):
+            raise Refused("rice: more bytes than the best parameter can need")
         return positions, at + 1 + end
 
 

@@ -125,6 +125,10 @@ enum trib_status trib_sparse_check(const struct trib_codec *codec, const uint8_t
                                                         places(codec, count), &used, err);
     if (status == TRIB_OK && keeps_rows(codec)) status = trib_rows_check(codec, data + HEAD, used, k, err);
     if (status != TRIB_OK) return status;
+    const size_t most = max_position_bytes(codec, k, count);
+    if (used > most)
+        return trib_fail(err, TRIB_INVALID, "%s: the positions take %zu bytes, expected %zu at most",
+                         name_of(codec), used, most);
     if (left < used || left - used != value_bytes)
         return trib_fail(err, TRIB_INVALID, "%s: found %zu bytes behind the positions, expected %zu",
                          name_of(codec), left < used ? 0 : left - used, value_bytes);
