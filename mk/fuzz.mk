@@ -1,5 +1,6 @@
 # make fuzz: every tests/fuzz/fuzz_*.c as a libFuzzer program of its own, started from tests/vectors.
-#   SECONDS=10 each, ONLY=part-of-a-name; a crash leaves its input in build/fuzz/crash-NAME-*
+#   SECONDS=10 each, ONLY=part-of-a-name, SEED=1 (0: another each time); a crash leaves its input in build/fuzz/crash-NAME-*
+# What a run finds interesting stays in build/fuzz/corpus, and the next one goes on from there.
 
 SECONDS    ?= 10
 F          := build/fuzz
@@ -34,10 +35,10 @@ $(F)/corpus/.made: tests/fuzz/seeds.py $(wildcard tests/vectors/*.hex) tests/vec
 
 fuzz-programs: $(FUZZERS)
 
-fuzz: $(FUZZ_CHOSEN) $(F)/corpus/.made ## fuzz every decoder with clang's libFuzzer; SECONDS=10 each, ONLY=part-of-a-name
+fuzz: $(FUZZ_CHOSEN) $(F)/corpus/.made ## fuzz every decoder with clang's libFuzzer; SECONDS=10 each, ONLY=part-of-a-name, SEED=1
 	@set -e; for f in $(FUZZ_CHOSEN); do \
 	    name=$${f##*/fuzz_}; mkdir -p $(F)/corpus/$$name; \
-	    if $$f -max_total_time=$(SECONDS) -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+	    if $$f -seed=$(SEED) -max_total_time=$(SECONDS) -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=256 \
 	        -artifact_prefix=$(F)/crash-$$name- $(F)/corpus/$$name > $(F)/$$name.log 2>&1; \
 	    then echo "  fuzz  $$name: $$(sed -n 's/^Done \([0-9]*\) runs in \([0-9]*\).*/\1 inputs in \2 s, none broke it/p' $(F)/$$name.log)"; \
 	    else tail -n 40 $(F)/$$name.log; echo "  fuzz  $$name: FAILED; see $(F)/$$name.log"; exit 1; fi; \
