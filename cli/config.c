@@ -4,6 +4,7 @@
 #include "shared/base/alloc.h"
 #include "shared/daemon/config.h"
 #include "shared/learn/dataset.h"
+#include "shared/learn/net.h"
 #include "shared/learn/task.h"
 
 #include <stdio.h>
@@ -16,6 +17,7 @@ static int usage(FILE *to) {
         "usage: tributary config check [--role ROLE] FILE...   is each file a good config?\n"
         "       tributary config options ROLE                 the keys of a role, with defaults and help\n"
         "       tributary config options data                 the data sets and their options\n"
+        "       tributary config options model                the models, and the layers of one's own\n"
         "       tributary config options --markdown           all of these: docs/config.md\n"
         "       tributary config dump [--role ROLE] FILE      the file with all defaults filled in\n"
         "ROLE is cloud, edge or device; without --role it is what the file's `role:` says.\n",
@@ -153,6 +155,23 @@ static int print_data_sets(void) {
     return write_text(&text);
 }
 
+static int print_model(void) {
+    struct trib_buf text;
+    size_t count;
+    const struct trib_model_row *models = trib_model_rows(&count);
+    const struct trib_layer_row *row;
+    trib_buf_init(&text, 0);
+    trib_buf_printf(&text, "Models for plan.model, or layers, which are then listed in plan.layers:\n\n");
+    for (size_t i = 0; i < count; i++) trib_buf_printf(&text, "%s: %s\n", models[i].name, models[i].summary);
+    trib_buf_printf(&text, "\nLayers for plan.layers; a loss may stand last, else it is cross-entropy:\n");
+    for (size_t i = 0; (row = trib_layer_row(i)) != NULL; i++) {
+        trib_buf_printf(&text, "\n%s: %s\n", row->name, row->summary);
+        if (row->param_count > 0) trib_buf_printf(&text, "\n");
+        trib_options_help(row->params, row->param_count, &text);
+    }
+    return write_text(&text);
+}
+
 static const char data_example[] =
     "\n"
     "The folder of the files is `data.path` of the cloud and of the devices, or the environment's\n"
@@ -206,6 +225,37 @@ static void put_data_sets(struct trib_buf *text) {
     trib_buf_printf(text, "\n### Data of your own\n%s", data_example);
 }
 
+/* Specs stand one a line in a row, and in a list of texts in a config. */
+static void put_specs(const char *specs, struct trib_buf *text) {
+    trib_buf_printf(text, "[");
+    for (const char *at = specs; *at != 0; at += strcspn(at, "\n"), at += *at != 0)
+        trib_buf_printf(text, "%s\"%.*s\"", at > specs ? ", " : "", (int)strcspn(at, "\n"), at);
+    trib_buf_printf(text, "]");
+}
+
+static void put_model(struct trib_buf *text) {
+    size_t count;
+    const struct trib_model_row *models = trib_model_rows(&count);
+    const struct trib_layer_row *row;
+    trib_buf_printf(text,
+                    "\n## Models\n\n"
+                    "`plan.model` is one of these, or `layers`, and then `plan.layers` has such a list.\n\n"
+                    "| model | what | its layers |\n| --- | --- | --- |\n");
+    for (size_t i = 0; i < count; i++) {
+        trib_buf_printf(text, "| `%s` | %s | `", models[i].name, models[i].summary);
+        put_specs(models[i].layers, text);
+        trib_buf_printf(text, "` |\n");
+    }
+    trib_buf_printf(text,
+                    "\nA loss may stand behind the last layer; else it is `cross-entropy`, or `mse` where "
+                    "a number is predicted.\n");
+    for (size_t i = 0; (row = trib_layer_row(i)) != NULL; i++) {
+        trib_buf_printf(text, "\n### %s\n\n%s.\n", row->name, row->summary);
+        if (row->param_count > 0) trib_buf_printf(text, "\n");
+        if (row->param_count > 0) trib_options_markdown(row->params, row->param_count, text);
+    }
+}
+
 static int print_markdown(void) {
     struct trib_buf text;
     size_t count = 0;
@@ -231,6 +281,7 @@ static int print_markdown(void) {
                             role->shortcuts[j].option);
         trib_buf_printf(&text, ".\n");
     }
+    put_model(&text);
     put_data_sets(&text);
     return write_text(&text);
 }
@@ -261,6 +312,7 @@ int cli_config(int argc, char **argv) {
     if (strcmp(verb, "options") == 0 && argc == 3)
         return strcmp(argv[2], "--markdown") == 0 ? print_markdown()
                : strcmp(argv[2], "data") == 0     ? print_data_sets()
+               : strcmp(argv[2], "model") == 0    ? print_model()
                                                   : print_options(argv[2]);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (verb[0] == 0 || strcmp(verb, verbs[i]) == 0) return usage(stderr);

@@ -17,7 +17,7 @@ $(B)/datadir: FORCE
 $(B)/shared/learn/sources.o: $(B)/datadir
 
 install: all ## into PREFIX (default /usr/local), below DESTDIR if set; PROGRAMS=tributary-edge installs that one
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) \
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR)/docs \
 	    $(DESTDIR)$(SHAREDIR)/configs $(DESTDIR)$(SYSCONFDIR)/tributary
 	install -s -m 755 $(PROGRAMS:%=$(B)/bin/%) $(DESTDIR)$(BINDIR)
 	for u in $(UNITS); do \
@@ -25,7 +25,8 @@ install: all ## into PREFIX (default /usr/local), below DESTDIR if set; PROGRAMS
 	        > $(DESTDIR)$(UNITDIR)/tributary-$$u.service; done
 	cp -r configs/. $(DESTDIR)$(SHAREDIR)/configs
 	cp -r data/mnist-sample $(DESTDIR)$(DATADIR)
-	install -m 644 LICENSE $(wildcard README.md docs/*.md) $(DESTDIR)$(DOCDIR)
+	install -m 644 LICENSE README.md CONTRIBUTING.md $(DESTDIR)$(DOCDIR)
+	install -m 644 $(wildcard docs/*.md docs/*.svg) $(DESTDIR)$(DOCDIR)/docs
 
 uninstall: ## what install put there; configs in etc and state stay
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%) $(UNITS:%=$(DESTDIR)$(UNITDIR)/tributary-%.service)

@@ -30,8 +30,8 @@ enum trib_status trib_plan_check_spec(const char *value, struct trib_error *err)
                       "the list in "                                                                         \
                       "layers."),                                                                            \
         TRIB_PLAN_ROW(P, AT, "layers", TRIB_OPT_LIST, layers, "", 0, 0, trib_plan_check_spec,                \
-                      "Layers of the model, first to last, when model is layers. Items with commas stand "   \
-                      "in quotes."),                                                                         \
+                      "Layers of the model, first to last, when model is layers; `tributary config options " \
+                      "model` has them. Items with commas stand in quotes."),                                \
         TRIB_PLAN_ROW(                                                                                       \
             P, AT, "data.set", TRIB_OPT_STRING, dataset, "mnist", 0, 0, trib_plan_check_spec,                \
             "Data set: mnist, fashion-mnist, glyphs (generated), synthetic(ALPHA, BETA) (FedProx's), "       \

@@ -54,7 +54,9 @@ static const struct trib_rule_row rows[POLICIES] = {
                     .param_count = TRIB_SELECT_STRATIFIED_PARAMS},
     [OORT] = {.name = "oort",
               .summary = "who teaches the model most in the least time, and some who were never tried",
-              .formula = "(U_k + sqrt(0.1 ln R / L_k)) * (T / t_k)^penalty where t_k > T; U = n sqrt(loss^2)",
+              .formula =
+                  "(u_k + sqrt(0.1 ln(R + 1) / L_k)) * (T / t_k)^penalty where t_k > T; u: n loss, cut "
+                  "off at its 90th percentile, scaled to 0 .. 1",
               .source = "Lai et al., OSDI 2021, arXiv 2010.06081, algorithm 1",
               .memory = "four numbers",
               .example = "oort(explore=0.9, decay=0.98, least=0.3)",

@@ -1,10 +1,10 @@
 /* Oort: who teaches the model most in the least time. A child's statistical utility is U = n sqrt(mean
  * loss^2), with n its samples and the mean loss that it reported; cut off at the 90th percentile and scaled
  * to [0, 1], so that one outlier (or liar) does not decide. To it is added what makes up for having been left
- * out, sqrt(0.1 ln R / L), R the round and L the round when it was last chosen; and whoever takes longer than
- * the preferred duration T has its score multiplied by (T / t)^penalty. T is a percentile of the durations;
- * when the utility that rounds bring has become flat, the pacer raises it (slower children may come in), when
- * it jumps, lowers it.
+ * out, sqrt(0.1 ln(R + 1) / L), R the round and L the round when it was last chosen; and whoever takes longer
+ * than the preferred duration T has its score multiplied by (T / t)^penalty. T is a percentile of the
+ * durations; when the utility that rounds bring has become flat, the pacer raises it (slower children may
+ * come in), when it jumps, lowers it.
  *
  * A share of the places, max(explore x decay^R, least), goes to children that have never been tried, at
  * random. The others are drawn in proportion to their scores from all whose score is at least `cutoff` times

@@ -19,9 +19,9 @@
  *   cached            (x)    (x)    sum of the children's last updates (rule ca2fl)
  *   tiers                    (x)    models of the children (rule fedat)
  *
- * An edge's model is S = ((G + own) + F1) + F2 ..., F the held forwards in number order. At the cloud S =
- * own, at a device S = G. It is computed in blocks where it is needed and never stored. Invariants, checked
- * by the tests after every event:
+ * An edge's model is S = ((G + own) + F1) + F2 ..., F the held forwards in number order (elastic ones are
+ * not in it: they are what the model gave up). At the cloud S = own, at a device S = G. It is computed in
+ * blocks where it is needed and never stored. Invariants, checked by the tests after every event:
  *   1. a number of a peer's incarnation gets one verdict;
  *   2. an accepted update is in exactly one of: A (pending), own, a held forward, the parent, void;
  *   3. P is, to the bit, what a child holds that has applied every increment up to `published`. */

@@ -27,7 +27,7 @@ ACCURACY_ROW = re.compile(r"^\| `([^`]+)` \| [\d.]+ \| ([\d.]+(?: ± [\d.]+)?) \
 CHARACTER, LINE = 6.3, 13  # of a label, in pixels
 STYLE = """
 svg{font:11px sans-serif} .ground{fill:#fff} text{fill:#1f2328} .grid{stroke:#e3e7eb} .front{stroke:#0072b2;fill:none;stroke-width:1.5}
-.on{fill:#0072b2;stroke:#0072b2} .off{fill:none;stroke:#59636e}
+.on{fill:#0072b2;stroke:#0072b2} .off{fill:none;stroke:#59636e} .to{stroke:#9aa4ae;stroke-width:.7}
 @media(prefers-color-scheme:dark){.ground{fill:#0d1117} text{fill:#e6edf3} .grid{stroke:#262c34} .front{stroke:#4da9e0}
 .on{fill:#4da9e0;stroke:#4da9e0} .off{stroke:#9198a1}}
 """
@@ -90,7 +90,7 @@ class Picture:
     """Bytes on a logarithmic axis, and upwards what is good of the other."""
 
     def __init__(self, points, axis):
-        self.points, self.axis, self.out, self.taken = points, axis, [], []
+        self.points, self.axis, self.out, self.taken, self.labels = points, axis, [], [], []
         self.height, self.bottom = axis.height, axis.height - MARGIN
         self.x_from, self.x_to = math.log10(min(p.bytes for p in points) / 1.5), math.log10(max(p.bytes for p in points) * 1.5)
 
@@ -117,20 +117,46 @@ class Picture:
                 self.say("text", f"{value:g}", x=self.x(value), y=self.bottom + 16, text_anchor="middle")
         self.say("text", self.axis.x_label, x=(LEFT + RIGHT) / 2, y=self.bottom + 36, text_anchor="middle")
 
+    def keep_clear(self, from_x, from_y, to_x, to_y):
+        """No label on this line."""
+        steps = max(1, round(math.hypot(to_x - from_x, to_y - from_y) / 4))
+        for i in range(steps + 1):
+            x, y = from_x + (to_x - from_x) * i / steps, from_y + (to_y - from_y) * i / steps
+            self.taken.append((x - 1, y - 1, x + 1, y + 1))
+
     def label(self, point):
-        """Where it hides nothing that is there already."""
+        """Where it hides nothing that is there already; a line leads to one that is not beside its point."""
         x, y, wide = self.x(point.bytes), self.y(point.value), CHARACTER * len(point.codec)
         places = [(x + 8, y + 4), (x - 8 - wide, y + 4)]
-        places += [(x + along, y + 4 + away * LINE) for away in (1, -1, 2, -2, 3, -3, 4, -4) for along in (-wide / 2, 8, -8 - wide)]
+        places += [(x + along, y + 4 + away * LINE) for away in (1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6)
+                   for along in (-wide / 2, 8, -8 - wide, 30, -30 - wide, 50, -50 - wide)]
 
         def hides(left, bottom):
             box = (left, bottom - LINE + 2, left + wide, bottom + 2)
             return box[0] < LEFT or box[2] > WIDTH or box[1] < TOP or box[3] > self.bottom or any(
                 box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in self.taken)
 
-        left, bottom = next((place for place in places if not hides(*place)), places[0])
-        self.taken.append((left, bottom - LINE + 2, left + wide, bottom + 2))
+        def end(left, bottom):
+            return min(max(x, left), left + wide), bottom - LINE + 4 if bottom > y + LINE else bottom + 2
+
+        def crosses(left, bottom):
+            """Does the line to it run over another point or a label?"""
+            to_x, to_y = end(left, bottom)
+            way = [(x + (to_x - x) * i / 20, y + (to_y - y) * i / 20) for i in range(3, 21)]
+            others = [(self.x(p.bytes), self.y(p.value)) for p in self.points]
+            return (any(math.hypot(ox - x, oy - y) > 4 and math.hypot(ox - at_x, oy - at_y) < 6 for ox, oy in others for at_x, at_y in way)
+                    or any(b[0] < at_x < b[2] and b[1] < at_y < b[3] for b in self.labels for at_x, at_y in way))
+
+        beside = [place for place in places[:2] if not hides(*place)]
+        free = [place for place in places[2:] if not hides(*place)]
+        left, bottom = (beside + [place for place in free if not crosses(*place)] + free + places)[0]
+        self.labels.append((left, bottom - LINE + 2, left + wide, bottom + 2))
+        self.taken.append(self.labels[-1])
         self.say("text", point.codec, x=left, y=bottom)
+        if (left, bottom) not in places[:2]:
+            end_x, end_y = end(left, bottom)
+            far = math.hypot(end_x - x, end_y - y)
+            self.say("line", _class="to", x1=x + (end_x - x) * 5 / far, y1=y + (end_y - y) * 5 / far, x2=end_x, y2=end_y)
 
     def draw(self):
         front = front_of(self.points)
@@ -138,10 +164,13 @@ class Picture:
         self.axes()
         line = sorted(front, key=lambda p: -p.bytes)
         self.say("polyline", _class="front", points=" ".join(f"{self.x(p.bytes):.1f},{self.y(p.value):.1f}" for p in line))
+        for p, q in zip(line, line[1:]):
+            self.keep_clear(self.x(p.bytes), self.y(p.value), self.x(q.bytes), self.y(q.value))
         for p in self.points:
             x, y = self.x(p.bytes), self.y(p.value)
             self.taken.append((x - 5, y - 5, x + 5, y + 5))
             if p.sd > 0:
+                self.keep_clear(x, self.y(p.value - p.sd), x, self.y(p.value + p.sd))
                 self.say("line", _class="on" if p in front else "off", x1=x, x2=x, y1=self.y(p.value - p.sd), y2=self.y(p.value + p.sd))
             self.say("circle", _class="on" if p in front else "off", cx=x, cy=y, r=4)
         for p in sorted(self.points, key=lambda p: p not in front):

@@ -438,6 +438,9 @@ def test_config_options():
     data = tributary("config", "options", "data")
     for word in ("mnist:", "csv:", "user", "every", "shuffle", "NAME%24", "NAME#", "idx:", "classes", "std"):
         check(word in data and (word.strip(":") in markdown), f"{word} is not among the options of data sets")
+    model = tributary("config", "options", "model")
+    for word in ("cnn-small:", "conv:", "padding", "gru:", "cross-entropy:"):
+        check(word in model and word.strip(":") in markdown, f"{word} is not among the models and layers")
     refused("config", "options", "clod", status=2, saying=["clod", "cloud"])
     dumped = config("dumped", tributary("config", "dump", config("good", GOOD)))
     tributary("config", "check", dumped)
