@@ -150,6 +150,19 @@ static enum trib_status take_spec(const struct trib_state *state, const char *sp
     return status;
 }
 
+/* What a PUSH names: any codec, but one that is slow only where the plan has such a one too. A payload of a
+ * few bytes would keep this node busy for long. */
+static enum trib_status take_named(const struct trib_state *state, const char *its,
+                                   const struct trib_text *spec, struct coding *out) {
+    enum trib_status status = take_spec(state, spec->data, spec->size, out);
+    bool slow = status == TRIB_OK && trib_codec_is_slow(out->codec) && strcmp(out->spec, its) != 0;
+    for (size_t i = 0; slow && i < trib_ladder_count(state->ladder_in); i++)
+        slow = !trib_codec_is_slow(trib_ladder_codec(state->ladder_in, i));
+    if (!slow) return status;
+    out->codec = NULL;
+    return TRIB_INVALID;
+}
+
 /* A codec of the list that comes to this tier. */
 static enum trib_status take_place(const struct trib_state *state, uint64_t place, struct coding *out) {
     if (place >= trib_ladder_count(state->ladder_in)) return TRIB_INVALID;
@@ -178,10 +191,10 @@ static enum trib_status find_coding(const struct trib_aggregator *a, const struc
                                     const struct trib_msg *msg, struct coding *out) {
     const struct trib_state *state = a->state;
     const struct trib_plan *plan = &state->plan;
-    if (msg->codec.size > 0) return take_spec(state, msg->codec.data, msg->codec.size, out);
     const bool device = trib_session_peer(a, s)->kind == TRIB_CHILD_DEVICE;
     const char *here = state->role == TRIB_ROLE_EDGE ? plan->codec_up : plan->codec_forward;
     const char *its = device ? plan->codec_up : plan->codec_forward;
+    if (msg->codec.size > 0) return take_named(state, its, &msg->codec, out);
     const bool brief = s->version >= TRIB_PROTOCOL_BRIEF, other = brief && strcmp(its, here) != 0;
     if (!brief || !trib_msg_has(msg, KIND)) {
         if (other) return take_spec(state, its, strlen(its), out);

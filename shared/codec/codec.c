@@ -153,6 +153,11 @@ size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count) {
     return codec->lossless.row != NULL ? trib_lossless_max_bytes(plain) : plain;
 }
 
+bool trib_codec_is_slow(const struct trib_codec *codec) {
+    if (codec->layers != NULL) return trib_layers_are_slow(codec->layers);
+    return codec->reduce.row != NULL && codec->rotate.row != NULL;
+}
+
 enum trib_status trib_encode_blocks(const char *name, const struct trib_source *source, uint8_t *out,
                                     bool (*encode)(uint8_t *out, size_t first, const float *values, size_t n),
                                     struct trib_error *err) {

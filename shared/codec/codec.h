@@ -69,6 +69,9 @@ const char *trib_codec_spec(const struct trib_codec *codec);
 /* For option tables: is this a valid codec spec, for some model? */
 enum trib_status trib_codec_check_spec(const char *spec, struct trib_error *err) TRIB_MUST_USE;
 
+/* Does decoding take hundreds of operations a value? Factors of matrices behind a rotation do: a stretch of
+ * the vector needs parts of many of the blocks that were rotated. */
+bool trib_codec_is_slow(const struct trib_codec *codec);
 /* No encoding of `count` floats is larger than this. */
 size_t trib_codec_max_bytes(const struct trib_codec *codec, size_t count);
 /* Encodes all of the source into a new blob. TRIB_LIMIT, with "NaN or infinity" in the text, if it holds one;

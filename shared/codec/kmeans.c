@@ -40,13 +40,17 @@ static int ascending(const void *a, const void *b) {
 }
 
 /* Takes every so-manieth value; false if any of all is not finite. */
-static bool take_sample(const struct trib_source *source, float *sample, size_t *count) {
+static bool take_sample(const struct trib_source *source, float *sample, size_t *count, float *ends) {
     const size_t step = source->count / SAMPLE + 1;
     float room[TRIB_CODEC_BLOCK];
     *count = 0;
     for (size_t at = 0, n, next = 0; at < source->count; at += n) {
         const float *block = trib_source_block(source, at, room, &n);
         if (!trib_kernels()->all_finite(block, n)) return false;
+        for (size_t i = 0; i < n; i++) {
+            if (block[i] < ends[0]) ends[0] = block[i];
+            if (block[i] > ends[1]) ends[1] = block[i];
+        }
         for (; next < at + n; next += step) sample[(*count)++] = block[next - at];
     }
     return true;
@@ -65,13 +69,18 @@ static void improve(float *table, size_t n, const float *sample, size_t count) {
     }
 }
 
-static void fit(float *table, size_t n, float *sample, size_t count) {
+static void fit(float *table, size_t n, float *sample, size_t count, const float *ends) {
     size_t nearest = 0;
     qsort(sample, count, sizeof *sample, ascending);
     for (size_t i = 0; i < n; i++) table[i] = sample[(2 * i + 1) * count / (2 * n)];
     for (size_t i = 1; i < n; i++)
         if (fabsf(table[i]) < fabsf(table[nearest])) nearest = i;
     table[nearest] = 0.0F;
+    qsort(table, n, sizeof *table, ascending);
+    const bool low = -ends[0] > ends[1]; /* a sign that no entry is of would never be sent */
+    if (ends[0] < 0.0F && table[0] >= 0.0F && (n > 2 || low)) table[0] = ends[0], table[1] = 0.0F;
+    if (ends[1] > 0.0F && table[n - 1] <= 0.0F && (n > 2 || !low))
+        table[n - 1] = ends[1], table[n - 2] = 0.0F;
     qsort(table, n, sizeof *table, ascending);
     for (size_t r = 0; r < ROUNDS; r++) {
         improve(table, n, sample, count);
@@ -80,10 +89,10 @@ static void fit(float *table, size_t n, float *sample, size_t count) {
 }
 
 static bool survey(const void *config, const struct trib_source *source, uint8_t *header) {
-    float sample[SAMPLE], table[MOST_ENTRIES];
+    float sample[SAMPLE], table[MOST_ENTRIES], ends[2] = {0.0F, 0.0F};
     size_t count;
-    if (!take_sample(source, sample, &count)) return false;
-    fit(table, entries(config), sample, count);
+    if (!take_sample(source, sample, &count, ends)) return false;
+    fit(table, entries(config), sample, count, ends);
     for (size_t i = 0; i < entries(config); i++) trib_put_f32(header + i * sizeof *table, table[i] + 0.0F);
     return true;
 }

@@ -32,6 +32,10 @@ static bool is_for(const struct trib_layer_entry *entry, const char *name) {
     return strcmp(entry->prefix, "else") == 0 || strncmp(name, entry->prefix, strlen(entry->prefix)) == 0;
 }
 
+static bool has_length(const struct trib_layer_run *run) {
+    return run->codec->select.row != NULL;
+}
+
 static size_t entry_of(const struct trib_layers *layers, const char *name) {
     size_t i = 0;
     while (i < layers->entry_count && !is_for(&layers->entries[i], name)) i++;
@@ -77,11 +81,15 @@ enum trib_status trib_layers_bind(struct trib_layers *layers, const struct trib_
             return trib_fail(
                 err, TRIB_INVALID, "layer: no tensor is left whose name begins with %s; the first is %s",
                 layers->entries[i].prefix, schema->tensor_count > 0 ? schema->tensors[0].name : "none");
-    return own_codecs(layers, schema, err);
-}
-
-static bool has_length(const struct trib_layer_run *run) {
-    return run->codec->select.row != NULL;
+    enum trib_status status = own_codecs(layers, schema, err);
+    for (size_t i = 0; status == TRIB_OK && i < layers->run_count; i++) {
+        const struct trib_layer_run *run = &layers->runs[i];
+        if (has_length(run) && trib_codec_max_bytes(run->codec, run->count) > UINT32_MAX)
+            return trib_fail(err, TRIB_UNSUPPORTED,
+                             "layer: %s of %zu values may take more than 4 GiB, which its length cannot say",
+                             run->codec->spec, run->count);
+    }
+    return status;
 }
 
 size_t trib_layers_max_bytes(const struct trib_layers *layers) {
@@ -91,6 +99,12 @@ size_t trib_layers_max_bytes(const struct trib_layers *layers) {
         bytes += trib_codec_max_bytes(run->codec, run->count) + (has_length(run) ? LENGTH : 0);
     }
     return bytes;
+}
+
+bool trib_layers_are_slow(const struct trib_layers *layers) {
+    for (size_t i = 0; i < layers->entry_count; i++)
+        if (trib_codec_is_slow(layers->entries[i].codec)) return true;
+    return false;
 }
 
 /* ---- encoding ---- */

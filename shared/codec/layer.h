@@ -30,6 +30,7 @@ void trib_layers_free(struct trib_layers **layers);
 enum trib_status trib_layers_bind(struct trib_layers *layers, const struct trib_schema *schema,
                                   struct trib_error *err);
 size_t trib_layers_max_bytes(const struct trib_layers *layers);
+bool trib_layers_are_slow(const struct trib_layers *layers);
 enum trib_status trib_layers_encode(const struct trib_layers *layers, const struct trib_source *source,
                                     struct trib_blob **out, struct trib_error *err);
 enum trib_status trib_layers_check(const struct trib_layers *layers, const uint8_t *data, size_t bytes,

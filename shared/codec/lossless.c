@@ -59,6 +59,8 @@ enum trib_status trib_lossless_encode(const struct trib_stage *stage, struct tri
 
 static enum trib_status decompress(const uint8_t *data, size_t bytes, size_t plain, struct trib_plain *out,
                                    struct trib_error *err) {
+    if (ZSTD_findFrameCompressedSize(data, bytes) != bytes)
+        return trib_fail(err, TRIB_INVALID, "zstd: found something else than one whole frame");
     out->owned = trib_alloc(plain);
     if (out->owned == NULL) return trib_fail(err, TRIB_NOMEM, "zstd: no memory for %zu bytes", plain);
     size_t found = ZSTD_decompress(out->owned, plain, data, bytes);

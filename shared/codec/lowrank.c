@@ -8,7 +8,9 @@
  * Source: PowerSGD, arXiv 1905.13727, algorithm 1: P = M Q, orthonormalised, Q = M^T P. Its Q is kept from
  * step to step on all sides. Here both factors are sent, Q begins with numbers drawn from a seed and a few
  * steps more are made, so that decoding needs nothing but the payload, and a participant may come and go. As
- * P is orthonormal, P Q^T is a projection of M: what is lost is never larger than M. */
+ * P is orthonormal, P Q^T is a projection of M: what is lost is never larger than M. Each component's size is
+ * then shared between the two. What stays as it is stands beside factors that are as large as the root of the
+ * update: of one far below 1, a code whose blocks hold both loses more there; layer(...) keeps them apart. */
 #include "shared/codec/codec_row.h"
 
 #include "shared/base/alloc.h"
@@ -22,7 +24,7 @@
 enum { MOST_RANK = 16, TILE_COLUMNS = 256, TILE_ROWS = 64 };
 
 /* Larger magnitudes are cut down to this, so that no product overflows: the sender keeps what was lost. */
-#define LARGEST 0x1p60F
+#define LARGEST 0x1p48F
 /* A component with less than this part of its squared norm left is one of those before it. */
 #define LEFT 1e-12
 
@@ -114,6 +116,18 @@ static void factorise(const struct trib_line *t, const float *m, size_t rank, si
     }
 }
 
+/* Half of the size of each component goes to P, as a power of two, so that both factors are about as large
+ * and the code behind, whose blocks may have values of both, loses as much of the one as of the other. */
+static void balance(const struct trib_line *t, size_t rank, float *p, float *q) {
+    for (size_t k = 0; k < rank; k++) {
+        const double squares = trib_kernels()->sum_squares(q + k * t->length, t->length);
+        if (!(squares > 0.0)) continue;
+        const int half = ilogb(squares) / 4;
+        trib_kernels()->scale(p + k * t->rows, ldexpf(1.0F, half), t->rows);
+        trib_kernels()->scale(q + k * t->length, ldexpf(1.0F, -half), t->length);
+    }
+}
+
 /* A NaN stays one. */
 static void cut_down(float *x, size_t n) {
     if (trib_kernels()->absmax(x, n) <= LARGEST) return;
@@ -139,7 +153,10 @@ static enum trib_status reduce(const struct trib_codec *codec, const struct trib
             cut_down(matrix, values);
             draw(out + rank * tensor->rows, rank * tensor->length, seed, t);
             factorise(tensor, matrix, rank, (size_t)config->iterations, out, out + rank * tensor->rows, room);
+            balance(tensor, rank, out, out + rank * tensor->rows);
             trib_free(room);
+        } else {
+            cut_down(out, values);
         }
         out += sent_of(codec, tensor);
     }

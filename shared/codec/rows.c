@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PARTS = 256 }; /* rows whose values are decoded together, at most */
+
 static size_t kept_of(const struct trib_stage *stage, const struct trib_line *tensor) {
     const struct trib_topk_config *config = stage->config;
     double k = ceil(config->fraction * (double)tensor->rows);
@@ -152,22 +154,57 @@ enum trib_status trib_rows_check(const struct trib_codec *codec, const uint8_t *
     return TRIB_OK;
 }
 
+/* The values of neighbouring kept rows follow each other: they are decoded together, and go to their places.
+ * A code that looks at whole blocks, as behind a rotation, would take long over one short row after the
+ * other. */
+struct gathered {
+    const struct trib_decoder *decoder;
+    float a, *y; /* y: NULL where values are passed over */
+    size_t first, values, parts;
+    struct {
+        size_t at, n;
+    } to[PARTS]; /* of y */
+};
+
+static void scatter(struct gathered *g) {
+    const struct trib_decoder *d = g->decoder;
+    float x[TRIB_CODEC_BLOCK];
+    memset(x, 0, g->values * sizeof *x);
+    trib_dense_add(d->codec, d->data + d->sparse.values, trib_rows_values(&d->codec->select), g->first,
+                   g->values, g->a, x);
+    for (size_t i = 0, from = 0; i < g->parts; from += g->to[i++].n)
+        trib_kernels()->add_scaled(g->y + g->to[i].at, x + from, 1.0F, g->to[i].n);
+    g->values = g->parts = 0;
+}
+
+/* Values [value, value + n) of those that are sent, for y[at] and those behind it. */
+static void gather(struct gathered *g, size_t value, size_t n, size_t at) {
+    for (size_t m; g->y != NULL && n > 0; value += m, at += m, n -= m) {
+        if (g->values == TRIB_CODEC_BLOCK || g->parts == PARTS) scatter(g);
+        if (g->parts == 0) g->first = value;
+        m = n < TRIB_CODEC_BLOCK - g->values ? n : TRIB_CODEC_BLOCK - g->values;
+        g->to[g->parts].at = at;
+        g->to[g->parts++].n = m;
+        g->values += m;
+    }
+}
+
 void trib_rows_go_on(struct trib_decoder *d, void (*advance)(struct trib_decoder *d), size_t n, float a,
                      float *y) {
     const struct trib_lines *lines = d->codec->select.lines;
     struct trib_decoder_sparse *s = &d->sparse;
-    const size_t end = d->position + n, values = trib_rows_values(&d->codec->select);
+    struct gathered gathered = {.decoder = d, .a = a, .y = y};
+    const size_t end = d->position + n;
     while (s->next < s->kept) {
         const struct trib_line *tensor = trib_lines_of_row(lines, s->at);
         const size_t first = tensor->first + (s->at - tensor->first_row) * tensor->length;
         const size_t from = first > d->position ? first : d->position;
         const size_t to = first + tensor->length < end ? first + tensor->length : end;
-        if (from < to && y != NULL)
-            trib_dense_add(d->codec, d->data + s->values, values, s->value + (from - first), to - from, a,
-                           y + (from - d->position));
-        if (first + tensor->length > end) return;
+        if (from < to) gather(&gathered, s->value + (from - first), to - from, from - d->position);
+        if (first + tensor->length > end) break;
         s->value += tensor->length;
         s->next++;
         advance(d);
     }
+    if (gathered.values > 0) scatter(&gathered);
 }

@@ -107,18 +107,29 @@ static bool begin(const struct trib_int_config *config, unsigned bits, const str
     return true;
 }
 
-/* Adding 256 makes the number positive, so that cutting off its fraction rounds down. */
+/* From [0, 1), 16 bits each; `bits` are those left of the last draw. */
+static float next_lot(uint64_t *bits, uint64_t seed, size_t at, bool first) {
+    if (first || at % 4 == 0) *bits = trib_mix64(seed + at / 4) >> at % 4 * 16;
+    const float lot = ((float)(*bits & 0xFFFFU) + 0.5F) * 0x1p-16F;
+    *bits >>= 16;
+    return lot;
+}
+
+/* Adding 256 makes the number positive, so that cutting off its fraction rounds down. In double, for a
+ * float's steps there are larger than those of a lot, and what is on a level would sometimes leave it. */
+static int round_by(float lot, float p) {
+    return (int)((double)p + (double)lot + 256.0) - 256;
+}
+
 void trib_round_by_lot(const float *x, float inverse, int limit, uint64_t seed, size_t at, size_t n,
                        uint8_t *codes) {
     const float most = (float)limit;
     uint64_t bits = 0;
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || (at + i) % 4 == 0) bits = trib_mix64(seed + (at + i) / 4) >> (at + i) % 4 * 16;
-        float lot = ((float)(bits & 0xFFFFU) + 0.5F) * 0x1p-16F, p = x[i] * inverse;
-        bits >>= 16;
+        float lot = next_lot(&bits, seed, at + i, i == 0), p = x[i] * inverse;
         p = p < most ? p : most;
         p = p > -most ? p : -most;
-        int q = (int)(p + lot + 256.0F) - 256;
+        int q = round_by(lot, p);
         codes[i] = (uint8_t)(q < limit ? q : limit);
     }
 }
@@ -141,11 +152,27 @@ static void quantise_zero8(const struct trib_quantiser *q, const float *x, size_
     }
 }
 
+static void quantise_zero8_by_lot(const struct trib_quantiser *q, const float *x, size_t n, size_t at,
+                                  uint8_t *codes) {
+    uint64_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        float lot = next_lot(&bits, q->seed, at + i, i == 0), p = x[i] * q->inverse;
+        p = p < 256.0F ? p : 256.0F;
+        p = p > -256.0F ? p : -256.0F;
+        int code = round_by(lot, p) + q->zero;
+        code = code < 255 ? code : 255;
+        codes[i] = code > 0 ? (uint8_t)code : 0;
+    }
+}
+
 static void quantise(const struct trib_int_config *config, unsigned bits, const struct trib_quantiser *q,
                      const float *x, size_t n, size_t at, uint8_t *codes) {
     const int top = (1 << bits) - 1;
     if (config->zero && bits == 8) {
-        quantise_zero8(q, x, n, codes);
+        if (trib_uniform_stochastic(config))
+            quantise_zero8_by_lot(q, x, n, at, codes);
+        else
+            quantise_zero8(q, x, n, codes);
         return;
     }
     if (trib_uniform_stochastic(config))

@@ -29,7 +29,7 @@ static const char *const extra[] = {
     "topk(0.1)+bf16", "topk(0.4)+f32", "topk(0.4)+int4", "topk(0.4)+1bit", "topk(0.4)+int8",
     "topk(0.4)+f32+rice", "threshold(1)+f32", "randomk(1)+f32", "randomk(0.5)+f32", "qsgd(levels=5)",
     "kmeans(bits=1)", "int4(per=tensor)", "int4(zero=true, per=channel)", "powersgd(1)+f32",
-    "rows(0.5)+f32+rice"};
+    "rows(0.5)+f32+rice", "rows(0.5)+rotate(block=16)+4bit", "int8(zero=true, round=stochastic)"};
 enum { EXTRA = sizeof extra / sizeof extra[0] };
 
 /* What byte 0 picks; NULL behind the last one. */

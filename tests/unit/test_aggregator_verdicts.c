@@ -169,6 +169,9 @@ static void test_reasons(void **unused) {
     push = role_push(session, n++, 0);
     trib_msg_set(&push, CODEC, codec, role_text("zip(9)"));
     assert_int_equal(role_refused(&node, push, good), TRIB_REASON_CODEC);
+    push = role_push(session, n++, 0); /* far slower than what the plan has */
+    trib_msg_set(&push, CODEC, codec, role_text("layer(else=powersgd(16)+rotate+int8)+zstd"));
+    assert_int_equal(role_refused(&node, push, good), TRIB_REASON_CODEC);
     push = role_push(session, n++, 0); /* another known codec is fine */
     trib_msg_set(&push, CODEC, codec, role_text("f16"));
     bad = role_bytes(ROLE_N * 2, 0);

@@ -448,7 +448,7 @@ static struct digests digest_with(const char *set) {
 static void test_every_set(void **state) {
     (void)state;
     /* on every processor, little-endian ones */
-    const struct digests expected = {0xDE17991DU, 0x9BEA2EB8U};
+    const struct digests expected = {0xDE17991DU, 0x223BA44DU};
     for (const struct trib_kernels *const *set = trib_kernels_list(); *set != NULL; set++) {
         if (trib_kernels_find((*set)->name) == NULL) continue;
         struct digests found = digest_with((*set)->name);

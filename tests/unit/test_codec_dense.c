@@ -153,6 +153,47 @@ static void test_bias(void **state) {
     assert_true(bias_of("rotate+1bit(scale=unbiased)", 400) < 0.01);
 }
 
+enum { MANY = 1 << 20 };
+
+/* By lot, and yet what is on a level stays there. */
+static void test_lots(void **state) {
+    (void)state;
+    static float x[MANY], y[MANY];
+    static const char *const specs[] = {"qsgd(levels=1, block=0)", "int8(block=0, round=stochastic)",
+                                        "int8(zero=true, block=0, round=stochastic)"};
+    for (size_t s = 0; s < sizeof specs / sizeof *specs; s++) {
+        size_t low = 0, high = 0;
+        for (size_t i = 0; i < MANY; i++) x[i] = i % 65536 == 9 ? 255.0F : 0.0F;
+        (void)through(specs[s], x, MANY, y);
+        for (size_t i = 0; i < MANY; i++) assert_true(y[i] >= 0 && (x[i] > 0 || !(y[i] > 0)));
+        /* and what is between two levels is now the one, now the other */
+        for (size_t i = 0; i < MANY; i++) x[i] = i == 9 ? 255.0F : i == 10 ? 0.0F : 10.5F;
+        (void)through(specs[s], x, MANY, y);
+        for (size_t i = 11; i < MANY; i++) low += y[i]<10.4F, high += y[i]> 10.6F;
+        assert_true(s == 0 || (low > MANY / 8 && high > MANY / 8));
+    }
+}
+
+/* A sign that few values have is sent too, for what is left over is added at the same places again. */
+static void test_rare_signs(void **state) {
+    (void)state;
+    enum { COUNTED = 16384 };
+    static float x[COUNTED], left[COUNTED], y[COUNTED];
+    static const char *const specs[] = {"kmeans(bits=1)", "kmeans(bits=2)", "kmeans"};
+    for (size_t s = 0; s < sizeof specs / sizeof *specs; s++) {
+        memset(left, 0, sizeof left);
+        for (size_t i = 0; i < COUNTED; i++) x[i] = i % 101 == 100 ? -1.0F : i % 3 == 0 ? 1.0F : 0.0F;
+        for (size_t round = 0; round < 100; round++) {
+            for (size_t i = 0; i < COUNTED; i++) left[i] += x[i];
+            (void)through(specs[s], left, COUNTED, y);
+            for (size_t i = 0; i < COUNTED; i++) left[i] -= y[i];
+        }
+        for (size_t i = 0; i < COUNTED; i++)
+            if (!(fabsf(left[i]) < 60.0F))
+                fail_msg("%s: %g is left of %g", specs[s], (double)left[i], (double)x[i]);
+    }
+}
+
 /* Equal input, equal bytes; another vector, another rotation. */
 static void test_seeds(void **state) {
     (void)state;
@@ -229,6 +270,7 @@ static void test_zero_points(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_errors),      cmocka_unit_test(test_never_larger),
+        cmocka_unit_test(test_lots),        cmocka_unit_test(test_rare_signs),
         cmocka_unit_test(test_bias),        cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_orthogonal),  cmocka_unit_test(test_spreads),
         cmocka_unit_test(test_zero_points),

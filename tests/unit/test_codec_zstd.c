@@ -128,6 +128,10 @@ static void test_bombs(void **state) {
     memcpy(longer, trib_blob_data(good), bytes);
     for (size_t cut = 1; cut <= bytes; cut += 61) refuse(longer, bytes - cut, "zstd: ");
     refuse(longer, bytes + 1, "zstd: ");
+    static const uint8_t skippable[] = {0x50, 0x2A, 0x4D, 0x18,
+                                        0,    0,    0,    0}; /* a frame too, without content */
+    memcpy(longer + bytes, skippable, sizeof skippable);
+    refuse(longer, bytes + sizeof skippable, "one whole frame");
     trib_put_u32(longer + 1, trib_get_u32(longer + 1) - 1);
     refuse(longer, bytes, "zstd: ");
     longer[0] = 0; /* stored, and no encoding of int4 */

@@ -44,7 +44,7 @@ static const struct pinned federations[] = {
     {"norm_clip(tau=auto) | trust(threshold=0.1) | fedbuff(k=2)", "fedasync", "randomk(0.2)+bf16", "int8", "",
      "cb5930aa6cbafea3", "899608ef83732d99"},
     {"ca2fl(k=3)", "ca2fl(k=2)", "layer(a=rotate+2bit, else=int8)", "powersgd(2)+int8", "",
-     "0f7502703b6f3de3", "e75f508a05de71a0"},
+     "c98ae887b8e88152", "1ae0bc12861dd3eb"},
     {"area(k=3)", "area(k=2)", "int2", "int8", "train.algorithm: area\n", "b5749cb2c185dd9e",
      "f57f2f16bc5417f1"},
     {"fednova(minimum=2, deadline=2s)", "fednova", "rows(0.25)+int4", "int8", "forward.hold: true\n",
