@@ -546,10 +546,11 @@ class Participant:
         update = self.update
         if update is None or fields.get("number") != update.number or not fields.get("chunk_bytes"):
             return
-        offset, end = fields.get("offset", 0), fields.get("offset", 0) + fields.get("window_bytes", 0)
+        offset = fields.get("offset", 0)
+        end = min(offset + fields.get("window_bytes", 0), len(update.payload))
         if offset > update.sent_to or end <= update.allowed_to:
             update.sent_to = offset  # what was sent behind it is lost
-        update.allowed_to = min(end, len(update.payload))
+        update.allowed_to = end
         self.chunk_bytes = min(max(fields["chunk_bytes"], wire.CHUNK_MIN), wire.CHUNK_MAX)
         while update.sent_to < update.allowed_to:
             piece = update.payload[update.sent_to:min(update.sent_to + self.chunk_bytes, update.allowed_to)]

@@ -556,10 +556,15 @@ uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms) {
     return advance_wake < wake ? advance_wake : wake;
 }
 
+void trib_aggregator_last_words(struct trib_aggregator *a, uint64_t now_ms) {
+    a->now_ms = now_ms;
+    begin_again_if_due(a);
+    trib_cohort_tell(a);
+}
+
 void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason) {
     a->now_ms = now_ms;
     a->leaving = a->leaving || reason == TRIB_BYE_LEAVING;
-    trib_cohort_tell(a);
     for (size_t i = 0; i < a->session_count; i++)
         if (a->sessions[i].number != 0) say_bye(a, &a->sessions[i], reason);
 }
@@ -583,11 +588,6 @@ void trib_aggregator_sum_regions(struct trib_aggregator *a) {
         else
             a->region_silent++;
     }
-}
-
-void trib_aggregator_unwritten(struct trib_aggregator *a, uint64_t bytes) {
-    a->unwritten_bytes = bytes;
-    a->unwritten_told = true;
 }
 
 uint64_t trib_aggregator_region(struct trib_aggregator *a) {

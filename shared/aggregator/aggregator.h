@@ -46,8 +46,11 @@ void trib_aggregator_malformed(struct trib_aggregator *a, uint64_t now_ms, trib_
 /* Does what is due: commit, publish, tell waiting children, grant credit. Returns when it wants to be called
  * again. */
 uint64_t trib_aggregator_poll(struct trib_aggregator *a, uint64_t now_ms);
-/* Says BYE to every child. FINISHED ends the run for them; after LEAVING nothing more is begun here: no
- * commit, no session. */
+/* Records what would have been recorded later: choices of who trains. Before a node ends, and not while its
+ * state is being saved. */
+void trib_aggregator_last_words(struct trib_aggregator *a, uint64_t now_ms);
+/* Says BYE to every child, and records nothing. FINISHED ends the run for them; after LEAVING nothing more is
+ * begun here: no commit, no session. */
 void trib_aggregator_goodbye(struct trib_aggregator *a, uint64_t now_ms, enum trib_bye reason);
 /* The store cannot be written: until cleared with 0 nothing is recorded, and nothing that needs a record is
  * done. Pushes, and HELLOs of participants that are not known, are answered ERROR store with `retry_ms`; what

@@ -66,7 +66,8 @@ struct session {
     struct offer *offer;     /* owned; NULL: none */
     struct trib_pace pace;   /* of what comes in */
     size_t room;             /* bytes that `incoming` counts with: all of it, or, parked, what came */
-    uint64_t piece_ms;       /* when its last piece came, or it was let in */
+    uint64_t piece_ms;       /* when it last came on by a piece, or was let in, */
+    size_t piece_have;       /* ... and what was there then */
     struct offered *offered; /* owned; of `outgoing` */
     uint64_t sent_ms;        /* when its child last asked for more of it */
     size_t offer_next;       /* FIFO of those that wait: slot + 1, 0: none */

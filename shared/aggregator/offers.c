@@ -145,9 +145,15 @@ static void grant_if_due(struct trib_aggregator *a, struct session *s) {
 }
 
 /* What was on its way is gone, or never was. */
-static void begin_here(struct trib_aggregator *a, struct session *s) {
+static void begin_here(struct session *s) {
     trib_pace_start(&s->pace, s->incoming.have, s->incoming.total);
+}
+
+/* It comes on, or has its turn. Who only says things again, or sends byte after byte, keeps no room by that.
+ */
+static void come_on(const struct trib_aggregator *a, struct session *s) {
     s->piece_ms = a->now_ms;
+    s->piece_have = s->incoming.have;
 }
 
 /* Are pieces of this very payload here? */
@@ -182,6 +188,7 @@ static void let_in(struct trib_aggregator *a, struct session *s) {
     if (goes_on) {
         give_back(a, s);
         take_room(a, s, bytes);
+        come_on(a, s);
         grant_if_due(a, s);
         return;
     }
@@ -191,7 +198,8 @@ static void let_in(struct trib_aggregator *a, struct session *s) {
         return;
     }
     take_room(a, s, bytes);
-    begin_here(a, s);
+    come_on(a, s);
+    begin_here(s);
     grant_pieces(a, s);
 }
 
@@ -235,7 +243,7 @@ void trib_aggregator_on_offer(struct trib_aggregator *a, struct session *s, cons
         trib_aggregator_out_of_memory(a, s, msg->number);
         return;
     }
-    if (under_way(s)) begin_here(a, s);
+    if (under_way(s)) begin_here(s);
     if (under_way(s) && !s->parked)
         trib_aggregator_forget_offer(a, s); /* it has its room already */
     else
@@ -289,11 +297,13 @@ void trib_aggregator_on_chunk(struct trib_aggregator *a, struct session *s, cons
     if (in->blob == NULL || msg->number != in->number || s->offer == NULL ||
         s->offer->msg.number != in->number)
         return;
-    s->piece_ms = a->now_ms;
     switch (trib_inbound_piece(in, (size_t)msg->offset, trib_blob_data(payload), trib_blob_size(payload))) {
-    case TRIB_OK: taken(a, s, trib_blob_size(payload)); break;
+    case TRIB_OK:
+        if (in->have == in->total || in->have >= s->piece_have + TRIB_CHUNK_MIN) come_on(a, s);
+        taken(a, s, trib_blob_size(payload));
+        break;
     case TRIB_AGAIN:
-        begin_here(a, s);
+        begin_here(s);
         grant_if_due(a, s);
         break;
     case TRIB_INVALID:

@@ -39,6 +39,11 @@ void trib_aggregator_look_at_pressure(struct trib_aggregator *a) {
                           status->offers_waiting, status->in_flight_bytes, a->unwritten_bytes);
 }
 
+void trib_aggregator_unwritten(struct trib_aggregator *a, uint64_t bytes) {
+    a->unwritten_bytes = bytes;
+    a->unwritten_told = true;
+}
+
 uint64_t trib_aggregator_next_turn(struct trib_aggregator *a, uint64_t least_ms) {
     double each = a->turn_each_ms > 0 ? a->turn_each_ms : TURN_FIRST_MS;
     uint64_t at = a->now_ms + least_ms;

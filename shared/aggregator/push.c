@@ -332,13 +332,16 @@ static void fill_record(struct trib_record *record, const struct trib_aggregator
     trib_rec_set(record, INCARNATION, incarnation, peer->incarnation);
     trib_rec_set(record, NUMBER, number, msg->number);
     trib_rec_set(record, BASE, base_version, msg->base_version);
-    trib_rec_set(record, SAMPLES, samples, msg->samples);
-    trib_rec_set(record, WEIGHT, weight, msg->weight);
+    /* What nobody can have is refused, and recorded as the most that one may have: it would break sums. */
+    trib_rec_set(record, SAMPLES, samples, msg->samples < TRIB_CLAIM_MAX ? msg->samples : TRIB_CLAIM_MAX);
+    trib_rec_set(record, WEIGHT, weight, msg->weight < TRIB_CLAIM_MAX ? msg->weight : TRIB_CLAIM_MAX);
     trib_rec_set(record, STEPS, steps, msg->steps);
     trib_rec_set(record, LOSS, loss, msg->loss);
     trib_rec_set(record, WIRE_BYTES, wire_bytes, wire_bytes);
     trib_rec_set(record, RAW_BYTES, raw_bytes, trib_state_parameters(a->state) * sizeof(float));
     if (spec[0] != 0) trib_rec_set(record, CODEC, codec, ((struct trib_text){spec, strlen(spec)}));
+    /* Only what gathers others' updates has samples of several versions, and hops below it. */
+    if (peer->kind != TRIB_CHILD_EDGE || !counts(msg)) return;
     if (msg->histogram.count > 0) trib_rec_set(record, HISTOGRAM, histogram, msg->histogram);
     if (!trib_msg_has(msg, BELOW_UPDATES)) return;
     trib_rec_set(record, BELOW_UPDATES, below_updates, msg->below_updates);

@@ -244,9 +244,20 @@ static void on_committed(void *ctx, uint64_t position) {
     trib_timer_at(node->wake, 0);
 }
 
+/* What is kept to be recorded later is recorded now: no record is made while the state is being saved. */
+static void say_last_words(struct trib_node *node) {
+    if (node->state == NULL || node->checkpointing) return;
+    trib_aggregator_last_words(node->aggregator, trib_node_now_ms(node));
+    trib_node_carry_out(node);
+    if (node->state == NULL) return;
+    node->last_words = node->state->position;
+    trib_storage_flush(node->storage);
+}
+
 static void on_saved(void *ctx) {
     struct trib_node *node = ctx;
     node->checkpointing = false;
+    if (node->stopping) say_last_words(node);
     trib_timer_at(node->wake, 0);
 }
 
@@ -320,7 +331,7 @@ static void on_rebuild(void *ctx) {
 /* What was said last waits for the journal, as everything does; if that fails there is no state any more. */
 static void end_loop(void *ctx) {
     struct trib_node *node = ctx;
-    bool unsaid = node->state != NULL && node->committed < node->last_words;
+    bool unsaid = node->state != NULL && (node->checkpointing || node->committed < node->last_words);
     if (unsaid && trib_clock_ms() - node->stopping_ms < LAST_WORDS_MS)
         trib_timer_after(node->finish, LINGER_MS);
     else
@@ -343,6 +354,7 @@ static void begin_stop(struct trib_node *node, enum trib_bye reason) {
         node->last_words = node->state->position;
         trib_storage_flush(node->storage);
     }
+    say_last_words(node);
     trib_timer_after(node->finish, LINGER_MS);
 }
 

@@ -125,6 +125,14 @@ def test_an_update_in_chunks():
         same(p.expect("CHUNK")["offset"], len(data))
         data += p.payload
     same(wire.crc32c(data), offer["payload_crc"])
+    p.send("ERROR", code=9, number=1, wait_ms=1)  # it arrived damaged: all of it once more
+    same(p.expect("PUSH")["payload_bytes"], len(data))
+    p.send("CREDIT", number=1, offset=0, chunk_bytes=20000, window_bytes=1 << 20)
+    again = b""
+    while len(again) < len(data):
+        same(p.expect("CHUNK")["offset"], len(again))
+        again += p.payload
+    same(again, data)
     p.send("ACK", number=1, verdict=2, reason=1, staleness=9)
     p.expect("BYE")
     p.close()

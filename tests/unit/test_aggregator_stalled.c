@@ -176,11 +176,40 @@ static void test_model_goes_on_after_a_connection(void **unused) {
     role_stop(&node);
 }
 
+/* Room is for who comes on: saying things again keeps none, and neither do single bytes. */
+static void test_room_is_not_kept_by_words(void **unused) {
+    (void)unused;
+    enum { C = TRIB_CHUNK_MIN, SEEN = 0, A_BYTE, THE_OFFER, WAYS };
+    for (int way = SEEN; way < WAYS; way++) {
+        struct role_node node;
+        xfer_cloud(&node, XFER_BIG, 0, true);
+        uint64_t a = xfer_child(&node, 1, "mallory"), b = xfer_child(&node, 2, "b");
+        struct trib_blob *payload = role_floats(ROLE_HUGE_N, 0.25f);
+        xfer_offer(&node, 1, a, 1, payload);
+        (void)xfer_credit(&node, 1, 0);
+        xfer_piece(&node, 1, a, 1, payload, 0, C);
+        xfer_offer(&node, 2, b, 1, payload);
+        bool let_in = false;
+        for (size_t i = 0; i < 40 && !let_in; i++) {
+            role_wait(&node, 500);
+            if (way == SEEN) xfer_piece(&node, 1, a, 1, payload, 0, 1);
+            if (way == A_BYTE) xfer_piece(&node, 1, a, 1, payload, C + i, 1);
+            if (way == THE_OFFER) xfer_offer(&node, 1, a, 1, payload);
+            for (const struct role_sent *sent; (sent = role_peek(&node)) != NULL;)
+                let_in = let_in || (sent->route == 2 && sent->msg.type == TRIB_CREDIT);
+        }
+        if (!let_in) fail_msg("way %d", way);
+        trib_blob_unref(&payload);
+        role_stop(&node);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stalled_transfer),
         cmocka_unit_test(test_slow_transfer_among_fast_ones),
         cmocka_unit_test(test_forgotten_transfer),
+        cmocka_unit_test(test_room_is_not_kept_by_words),
         cmocka_unit_test(test_model_goes_on_after_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -482,12 +482,53 @@ static void test_edge_waits_for_a_model(void **unused) {
     role_stop(&node);
 }
 
+static const struct trib_record *last_verdict(const struct role_node *node) {
+    for (size_t i = node->record_count; i-- > 0;)
+        if (node->records[i]->kind == TRIB_REC_VERDICT) return node->records[i];
+    fail_msg("no verdict was recorded");
+    return NULL;
+}
+
+/* What nobody can have is not recorded as it was claimed, for sums over it would overflow; and a device gives
+ * nobody else's samples: an old base in its histogram would make the forward, with all that it has, as old.
+ */
+static void test_claims(void **unused) {
+    (void)unused;
+    struct role_node node;
+    role_parent(&node, (struct role_options){.role = TRIB_ROLE_CLOUD});
+    uint64_t session = role_join(&node, 1, "mallory", 11);
+    (void)role_pulled(&node, session, NULL);
+    struct trib_blob *payload = role_floats(ROLE_N, 1.0f);
+    struct trib_msg push = role_push(session, 1, 0);
+    trib_msg_set(&push, SAMPLES, samples, UINT64_MAX);
+    trib_msg_set(&push, WEIGHT, weight, UINT64_MAX);
+    trib_msg_set(&push, BELOW_UPDATES, below_updates, UINT64_MAX);
+    trib_msg_set(&push, BELOW_UP_BYTES, below_up_bytes, UINT64_MAX);
+    assert_int_equal(role_refused(&node, push, payload), TRIB_REASON_WEIGHT);
+    const struct trib_record *record = last_verdict(&node);
+    assert_int_equal(record->samples, TRIB_CLAIM_MAX);
+    assert_int_equal(record->weight, TRIB_CLAIM_MAX);
+    assert_int_equal(record->below_updates, 0);
+    assert_int_equal(record->below_up_bytes, 0);
+
+    push = role_push(session, 2, 0);
+    trib_msg_set(&push, BELOW_UPDATES, below_updates, 5);
+    trib_msg_set(&push, HISTOGRAM, histogram, ((struct trib_u64s){2, {0, push.samples}}));
+    assert_int_equal(role_update(&node, 1, push, 1.0f)->verdict, TRIB_ACCEPTED);
+    record = last_verdict(&node);
+    assert_int_equal(record->histogram.count, 0);
+    assert_int_equal(record->below_updates, 0);
+    trib_blob_unref(&payload);
+    role_stop(&node);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_refused_verdicts_repeat_too),
         cmocka_unit_test(test_refusals_are_bounded),
         cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_claims),
         cmocka_unit_test(test_infinite_weight),
         cmocka_unit_test(test_fence),
         cmocka_unit_test(test_synchronous_round),

@@ -375,7 +375,10 @@ static void as_many_as_may_work_at_a_time(void **unused) {
     }
     for (size_t i = 0; i < 12; i++) assert_in_range(rounds[i], 12, 45);
     assert_in_range(role_logged(&f->node, "cohort"), 4, 5); /* one row for 64 choices */
+    const uint64_t position = f->node.state->position;
     trib_aggregator_goodbye(f->node.aggregator, f->node.now_ms, TRIB_BYE_LEAVING);
+    assert_int_equal(f->node.state->position, position); /* it may be being saved */
+    trib_aggregator_last_words(f->node.aggregator, f->node.now_ms);
     (void)role_collect(&f->node, true);
     size_t times[12] = {0}, parts;
     names_told(f, "d", times, &parts);
