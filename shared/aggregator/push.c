@@ -150,15 +150,22 @@ static enum trib_status take_spec(const struct trib_state *state, const char *sp
     return status;
 }
 
-/* What a PUSH names: any codec, but one that is slow only where the plan has such a one too. A payload of a
- * few bytes would keep this node busy for long. */
+static bool has_slow_one(const char *list, const struct trib_state *state) {
+    struct trib_ladder *ladder = NULL;
+    bool found = false;
+    if (trib_ladder_new(list, &state->schema, &ladder, NULL) != TRIB_OK) return false;
+    for (size_t i = 0; i < trib_ladder_count(ladder) && !found; i++)
+        found = trib_codec_is_slow(trib_ladder_codec(ladder, i));
+    trib_ladder_free(&ladder);
+    return found;
+}
+
+/* What a PUSH names: any codec, but one that is slow only where the plan has one for its sender. A payload of
+ * a few bytes would keep this node busy for long. */
 static enum trib_status take_named(const struct trib_state *state, const char *its,
                                    const struct trib_text *spec, struct coding *out) {
     enum trib_status status = take_spec(state, spec->data, spec->size, out);
-    bool slow = status == TRIB_OK && trib_codec_is_slow(out->codec) && strcmp(out->spec, its) != 0;
-    for (size_t i = 0; slow && i < trib_ladder_count(state->ladder_in); i++)
-        slow = !trib_codec_is_slow(trib_ladder_codec(state->ladder_in, i));
-    if (!slow) return status;
+    if (status != TRIB_OK || !trib_codec_is_slow(out->codec) || has_slow_one(its, state)) return status;
     out->codec = NULL;
     return TRIB_INVALID;
 }

@@ -15,7 +15,7 @@
 enum { HEAD_BYTES = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES };
 
 struct large {
-    int fd;
+    int fd;       /* -1 once it is a segment: the mapping is enough, and there may be many */
     uint8_t *map; /* the whole file, headers and payload; read only */
     size_t bytes;
     atomic_bool adopted; /* it has become a segment, which is the store's to delete */
@@ -25,8 +25,10 @@ struct large {
 static void release(void *owner) {
     struct large *large = owner;
     if (large->map != NULL) (void)munmap(large->map, large->bytes);
-    if (large->fd >= 0) (void)close(large->fd);
-    if (large->fd >= 0 && !atomic_load(&large->adopted)) (void)unlink(large->path);
+    if (large->fd >= 0) {
+        (void)close(large->fd);
+        if (!atomic_load(&large->adopted)) (void)unlink(large->path);
+    }
     trib_free(large);
 }
 
@@ -83,5 +85,7 @@ enum trib_status large_adopt(const struct trib_blob *blob, struct iovec *headers
     if (status != TRIB_OK) return status;
     if (rename(large->path, path) != 0) return trib_fail_errno(err, "cannot rename %s", large->path);
     atomic_store(&large->adopted, true);
+    (void)close(large->fd);
+    large->fd = -1;
     return TRIB_OK;
 }

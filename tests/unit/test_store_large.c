@@ -217,6 +217,36 @@ static void test_no_room(void **state) {
     trib_store_close(&store);
 }
 
+static size_t descriptors(void) {
+    size_t count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) count++;
+    closedir(dir);
+    return count;
+}
+
+/* A rule may keep one of every child's. */
+static void test_keeps_no_descriptor(void **state) {
+    struct kit *kit = *state;
+    enum { MANY = 20 };
+    struct trib_store *store = kit_open(kit, (struct trib_store_options){0});
+    struct trib_blob *blobs[MANY];
+    blobs[0] = filled(kit);
+    write_one(store, 1, blobs[0]);
+    const size_t before = descriptors();
+    for (uint64_t i = 1; i < MANY; i++) {
+        blobs[i] = filled(kit);
+        write_one(store, i + 1, blobs[i]);
+    }
+    assert_int_equal(descriptors(), before);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_true(right(blobs[i]));
+        trib_blob_unref(&blobs[i]);
+    }
+    trib_store_close(&store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rests_in_its_file, kit_setup, kit_teardown),
@@ -225,6 +255,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_never_written, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(test_not_written_over, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(test_damage_is_found, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(test_keeps_no_descriptor, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(test_no_room, kit_setup, kit_teardown),
     };
     return cmocka_run_group_tests_name("store_large", tests, NULL, NULL);
