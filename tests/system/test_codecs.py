@@ -39,7 +39,7 @@ def test_reasons():
     check(any(re.fullmatch(chosen, detail) for detail in details), f"none of the reasons is that it keeps enough: {details}")
     device.wait_log(r"codec_chosen .*reason=unmeasured")
     device.wait_log(r"codec_chosen .*reason=(energy|steady)")
-    told = r'peer=\S+ number=[1-9]\d* codec="\S+" reason=(unmeasured|energy|steady)'
+    told = r'peer=\S+ number=[1-9]\d* codec="\S+" reason=(unmeasured|energy|steady|bandwidth|queue|max)'
     wait(lambda: edge.one("SELECT count(*) FROM events WHERE event = 'codec_chosen' AND detail LIKE 'peer=%energy%'") > 0,
          "the edge's ledger has a device's reason")
     for detail, in edge.sql("SELECT detail FROM events WHERE event = 'codec_chosen' AND detail LIKE 'peer=%'"):

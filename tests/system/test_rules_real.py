@@ -279,7 +279,7 @@ RUNS = {
         check_codec((17, 20), (6.5, 7.5), ZSTD)),
     "threshold up, randomk on, kmeans down": (
         {"codec.up": "threshold(2)+int4+rice", "codec.forward": "randomk(0.2)+bf16", "codec.down": "kmeans",
-         "codec.global": "kmeans"}, check_codec((15, 200), (9, 10), INT4)),
+         "codec.global": "kmeans"}, check_codec((15, 4000), (9, 10), INT4)),
     "codecs for tensors": (
         dict.fromkeys(ALL_CODECS, "layer(fc1=rotate+2bit, else=int8)"), check_codec((8, 17), (8, 17), (8, 17))),
     "buckets and a median; adam": run_of("bucket(2) | median | fedbuff(k=5)", "fedasync | adam(lr=0.01)"),
